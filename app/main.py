@@ -46,8 +46,13 @@ from app.http.compression import Compression
 from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
+from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
+from app.pages import report_routes
+from app.pages import routes as pages
+from app.pages.charts import routes as charts
+from app.pages.site import Site
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -176,11 +181,14 @@ def _all_routes() -> APIRouter:
         hl7v2,
         analyses,
         datasets,
+        charts,
         calculators,
         revisions,
         live,
         session,
         audit,
+        pages,
+        report_routes,
         routes_read,
         routes_about,
         routes_write,
@@ -213,10 +221,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     about.install(app)
     docs.install(app)
     problems.install(app, below={"/fhir/": operation_outcome.refusal})
-    app.add_middleware(Compression)
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)
+    app.add_middleware(Representations, table={"html": Site().representation})
+    app.add_middleware(Compression)
     app.add_middleware(CrossOrigin, settings=settings)
     app.state.metrics = Metrics()
     app.add_middleware(AccessLog, root_path=settings.root_path, metrics=app.state.metrics)

@@ -23,7 +23,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.callers import LOCAL, STRANGER, Caller
-from app.access.operations import KNOWN, NEEDS, OPEN
+from app.access.operations import FORMS, KNOWN, NEEDS, OPEN
 from app.access.rates import RateState
 from app.access.sessions import Session
 from app.errors import Forbidden, ServiceError, TooManyRequests, Unauthorized
@@ -40,6 +40,8 @@ _FORWARDED = re.compile(
     r"(?:x-)?(?:cf|cluster|fly|fastly|azure|appengine|proxyuser|connecting|client)-?[a-z-]*ip"
 )
 """The names of the headers that proxies add."""
+PART = "myoresponse.part"
+"""Marks a request of a page that is a part of one that was counted."""
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - the name of a header
 STILL_VALID = "still_valid"
 """Where the state of a request has the function that looks at its credentials again."""
@@ -48,7 +50,8 @@ _REALM = 'Bearer realm="myoresponse"'
 _OPEN_PATHS = frozenset(operation.removeprefix("GET ") for operation in OPEN if "{" not in operation)
 _PROBES = frozenset({"/livez", "/readyz"})
 """Addresses without a limit: who watches the service must see that it runs."""
-_OPEN_BELOW = ("/docs/files/", "/problems/")
+_OPEN_BELOW = ("/docs/files/", "/pages/files/", "/problems/")
+_FORMS = "/pages/"
 
 
 def needs_key(settings: Settings, scope: Scope) -> bool:
@@ -115,7 +118,7 @@ class Authentication:
 
         Raises `TooManyRequests`.
         """
-        if caller is LOCAL or path_of(scope) in _PROBES:
+        if caller is LOCAL or path_of(scope) in _PROBES or scope.get(PART):
             return None
         return self.counted(scope, caller.name or network_of(scope))
 
@@ -168,13 +171,18 @@ class Authentication:
     def is_open(self, scope: Scope) -> bool:
         """Whether everybody may read this address."""
         path = path_of(scope)
+        if scope["method"] == "POST":
+            return path.startswith(_FORMS)
         return scope["method"] == "GET" and (path in _OPEN_PATHS or path.startswith(_OPEN_BELOW))
 
 
 def _check_token(scope: Scope) -> None:
-    """Raise `Forbidden` for a change in a session without its token. The caller is known by now, also to the audit."""
+    """Raise `Forbidden` for a change in a session without its token. The caller is known by now, also to the audit.
+
+    A form of a page has it in a field, and sends it on with each request that it makes.
+    """
     session: Session | None = scope["state"].get("session")
-    if session is None or scope["method"] in SAFE_METHODS:
+    if session is None or scope["method"] in SAFE_METHODS or path_of(scope).startswith(_FORMS):
         return
     shown = Headers(scope=scope).get(TOKEN_HEADER, "")
     if not hmac.compare_digest(shown.encode(), session.token.encode()):
@@ -227,7 +235,7 @@ async def authorised(request: Request) -> None:
     """Refuse an operation for which the caller has no scope, and a study of which the caller may not know."""
     caller = cast(Caller, request.state.caller)
     operation = f"{request.method} {request.scope['route'].path}"
-    if operation in OPEN | KNOWN:
+    if operation in OPEN | KNOWN | FORMS:
         return
     if operation not in NEEDS:
         raise Forbidden

@@ -5,8 +5,9 @@ the one that it got; the routes see the plain one. The 304 to `If-None-Match: *`
 body whose size would decide. The same answer gives the same bytes, in both forms.
 
 Left as they are: what is sent in parts, such as events and the outcomes of lines; what has a coding already; files that
-are compressed by themselves; and answers that hold a secret beside what a request can choose (a session, and a page in
-a session with its token), because the size of the compressed form would tell the secret letter by letter (BREACH).
+are compressed by themselves; and answers that hold a secret beside what a request can choose: a session, and a page
+for a request with a cookie, which has the token of the session. The size of the compressed form could give the secret
+away, letter by letter (BREACH).
 
 A large answer is compressed in a thread. The compressed form is not kept, so that an erasure need not look for it.
 """
@@ -33,7 +34,7 @@ _SECRETS = "/v1/session"
 
 
 class Compression:
-    """The innermost layer: it knows who asks, and compresses what the routes answer."""
+    """Compresses what the layers below it answer: the routes, and other representations of their answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -44,8 +45,9 @@ class Compression:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        wanted = takes_gzip(Headers(scope=scope).get("accept-encoding", ""))
-        known = Headers(scope=scope).get("if-none-match", "")
+        given = Headers(scope=scope)
+        wanted = takes_gzip(",".join(given.getlist("accept-encoding")))
+        known = ",".join(given.getlist("if-none-match"))
         scope["headers"] = _plain_tags(scope["headers"], wanted=wanted)
         held: Message | None = None
 
@@ -103,7 +105,7 @@ def _may_be_compressed(scope: Scope, headers: Headers) -> bool:
         return False
     if "accept-encoding" in headers.get("vary", "").lower():  # its route has chosen the coding
         return False
-    in_session = scope["state"].get("session") is not None and media_type == "text/html"
+    in_session = media_type == "text/html" and "cookie" in Headers(scope=scope)
     return not in_session and "set-cookie" not in headers and path_of(scope) != _SECRETS
 
 

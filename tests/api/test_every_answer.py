@@ -13,6 +13,7 @@ from app.analyses import QUESTIONS
 from app.http.openapi import NDJSON
 from app.http.problems import KINDS
 from app.main import create_app
+from app.pages.charts.rendering import MEDIA_TYPES
 from app.settings import Settings
 from tests.api import fhir_bodies
 from tests.api.conftest import BASE
@@ -59,6 +60,7 @@ def reads(client: Documented) -> None:
             f"{TRIAL}/series?measure=CK&limit=2",
             f"{TRIAL}/series?measure=MMT&patient=P01",
         ),
+        *(f"{TRIAL}/charts", *(f"{TRIAL}/charts/spells.{suffix}?width=narrow" for suffix in MEDIA_TYPES)),
     ):
         again(client, address)
     for slug in KINDS:

@@ -152,6 +152,13 @@ def test_head_is_answered_at_once(client):
     assert client.app.state.live.connections == 0
 
 
+def test_a_browser_that_opens_the_address_gets_the_events_and_no_page_waits_for_their_end(client):
+    home = fill(client, 1)
+    assert read(stream(client, home, "from=0&seconds=1", Accept="text/html,*/*;q=0.8"))
+    assert client.get(f"{home}/changes/stream.html").status_code == 404
+    assert client.app.state.live.connections == 0
+
+
 def test_silence_is_filled_with_comments(client, monkeypatch):
     monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.2)
     assert stream(client, fill(client, 1), "seconds=1").count("\n: ") + 1 >= 3

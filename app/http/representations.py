@@ -1,0 +1,259 @@
+"""Other representations of a JSON answer, at the same address: asked for by a suffix (`.html`) or by Accept.
+
+`main` fills the table. What makes a representation asks this service for documents as every client does, with the key
+or the session of the one who asked, so that it shows nothing that its reader may not read, and each answer that it
+shows has its row in the audit. No endpoint knows of it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import Response
+from pydantic_core import from_json
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.access.callers import STRANGER, Caller
+from app.access.sessions import Session
+from app.errors import ServiceError
+from app.http.addresses import path_of
+from app.http.authentication import PART
+from app.http.openapi import JSON
+from app.http.problems import refusal, unexpected
+from app.http.responses import preferred
+from app.http.state import AppState
+
+PROBLEM = "application/problem+json"
+_ELSEWHERE = ("/fhir/", "/docs", "/pages/", "/openapi.", "/livez", "/readyz", "/metrics")
+"""Addresses that have one representation only, or choose it themselves."""
+_ENDLESS = "/changes/stream"
+"""The end of an address whose answer does not end, so that nothing can be made of the whole of it."""
+_LEFT_OUT = frozenset(
+    {b"accept", b"accept-encoding", b"content-length", b"content-type", b"if-none-match", b"transfer-encoding"}
+)
+"""Headers of a request that its parts do not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One answer of this service."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    @property
+    def tag(self) -> str | None:
+        """Its ETag."""
+        return self.headers.get("etag")
+
+    @property
+    def is_json(self) -> bool:
+        """Whether it is JSON, a refusal included."""
+        return self.headers.get("content-type", "").partition(";")[0] in {JSON, PROBLEM}
+
+    def json(self) -> Any:  # noqa: ANN401 - any JSON
+        """Its content."""
+        return from_json(self.body)
+
+
+class Asked:
+    """A request for a representation, and the way to ask this service for documents in its name."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, path: str) -> None:
+        self.app = app
+        self.scope = scope
+        self.receive = receive
+        self.path = path
+        """The address of the document, without the suffix."""
+        self.caller: Caller = STRANGER
+        """Who asks; known after the first document."""
+        self.session: Session | None = None
+        self._counted = False
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The parameters."""
+        return parse_qsl(self.scope["query_string"].decode(), keep_blank_values=True)
+
+    @property
+    def state(self) -> AppState:
+        """The state of the application."""
+        return cast(AppState, self.scope["state"]["app_state"])
+
+    @property
+    def root(self) -> str:
+        """The prefix that a proxy removes."""
+        return str(self.scope.get("root_path", ""))
+
+    async def get(self, path: str, query: Sequence[tuple[str, str]] = (), tag: str | None = None) -> Document:
+        """The document at an address; with the `tag` of a known one, 304 if it is still the same."""
+        conditions = [] if tag is None else [(b"if-none-match", tag.encode())]
+        return await self.send("GET", path, query, headers=conditions)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> Document:
+        """The answer to a request in the name of the one who asked."""
+        kept = [(name, value) for name, value in self.scope["headers"] if name not in _LEFT_OUT]
+        if body:
+            kept.append((b"content-length", str(len(body)).encode()))
+        accept = (b"accept", f"{JSON}, */*;q=0.1".encode())
+        scope = {
+            **{name: value for name, value in self.scope.items() if name not in {"route", "path_params", "endpoint"}},
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": urlencode(query).encode(),
+            "headers": [*kept, accept, *headers],
+            "state": {name: value for name, value in self.scope["state"].items() if name not in {"caller", "session"}},
+            PART: self._counted,
+        }
+        self._counted = True
+        answer = await _answer(self.app, scope, body, self.receive)
+        self.caller = scope["state"].get("caller", self.caller)
+        self.session = scope["state"].get("session", self.session)
+        if "route" in scope:
+            self.scope.setdefault("route", scope["route"])  # for the log
+        return answer
+
+
+ORIGIN = "myoresponse.origin"
+"""The address of the service as it is to be printed, where no Host header says it."""
+
+
+def origin_of(scope: Scope) -> str:
+    """The address of this service, as the reader named it."""
+    if ORIGIN in scope:
+        return str(scope[ORIGIN])
+    host = Headers(scope=scope).get("host", "")
+    return f"{scope.get('scheme', 'http')}://{host}{scope.get('root_path', '')}"
+
+
+async def read_here(app: Starlette, origin: str, path: str, query: Sequence[tuple[str, str]]) -> Document:
+    """The document at an address of an application that does not serve. `origin` is where it would be served."""
+    async with app.router.lifespan_context(app) as state:
+        scope = {
+            "type": "http", "http_version": "1.1", "scheme": "http", "method": "GET", "root_path": "", "app": app,
+            "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 0),
+            "query_string": b"", "path": path, "state": dict(state or {}), ORIGIN: origin,
+        }  # fmt: skip
+        return await Asked(app, scope, _never, path).send("GET", path, query)
+
+
+async def _never() -> Message:
+    """No message comes."""
+    await asyncio.Event().wait()
+    return {"type": "http.disconnect"}
+
+
+async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> Document:
+    status, headers, parts, sent = 0, Headers(), [b""], False
+
+    async def receiving() -> Message:
+        nonlocal sent
+        if not sent:
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await _left(receive)
+
+    async def sending(message: Message) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], Headers(raw=message["headers"])
+        elif message["type"] == "http.response.body":
+            parts.append(message.get("body", b""))
+
+    await app(scope, receiving, sending)
+    return Document(status, headers, b"".join(parts))
+
+
+async def _left(receive: Receive) -> Message:
+    """The message that the client has gone."""
+    while (message := await receive())["type"] != "http.disconnect":
+        pass
+    return message
+
+
+Show = Callable[[Asked], Awaitable[Response]]
+"""Makes the representation of the document at the address that is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """A media type, and what makes it of an answer."""
+
+    media_type: str
+    show: Show
+
+
+class Representations:
+    """Answers a request for a representation of the table, by its suffix or by Accept; passes on every other request.
+
+    An answer that is no JSON, like a file, is passed on as it is.
+    """
+
+    def __init__(self, app: ASGIApp, table: Mapping[str, Representation]) -> None:
+        self.app = app
+        self.table = table
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        wanted = self.wanted(scope) if scope["type"] == "http" else None
+        if wanted is None:
+            if scope["type"] == "http":
+                scope["state"] = {**scope.get("state", {}), "asked": Asked(self.app, scope, _never, path_of(scope))}
+            await self.app(scope, receive, send)
+            return
+        representation, path = wanted
+        receive = _shared(receive)
+        try:
+            answer = await representation.show(Asked(self.app, scope, receive, path))
+        except ClientDisconnect:
+            return
+        except Exception as error:  # this stands outside the guard, which answers the errors of the application
+            answer = refusal(scope, error) if isinstance(error, ServiceError) else unexpected(scope, error)
+        answer.headers["Vary"] = "Accept"
+        await answer(scope, receive, send)
+
+    def wanted(self, scope: Scope) -> tuple[Representation, str] | None:
+        """The representation that a request asks for, and the address of the document without the suffix."""
+        path = path_of(scope)
+        if scope["method"] not in {"GET", "HEAD"} or path.startswith(_ELSEWHERE):
+            return None
+        stem, dot, suffix = path.rpartition(".")
+        if path.endswith(_ENDLESS) or stem.endswith(_ENDLESS):
+            return None
+        if dot and suffix in self.table and stem:
+            return self.table[suffix], stem
+        offered = {JSON: None, **{each.media_type: each for each in self.table.values()}}
+        accept = Headers(scope=scope).getlist("accept")
+        named = ",".join(accept).lower()
+        chosen = preferred(accept, tuple(offered)[::-1]) if path == "/" else preferred(accept, tuple(offered))
+        if chosen is None or (path != "/" and chosen not in named):
+            return None
+        representation = offered[chosen]
+        return None if representation is None else (representation, path)
+
+
+def _shared(receive: Receive) -> Receive:
+    """The messages of the client for several readers: the first one reads, and all learn that the client has gone."""
+    gone: asyncio.Future[Message] | None = None
+
+    async def receiving() -> Message:
+        nonlocal gone
+        if gone is None:
+            gone = asyncio.ensure_future(_left(receive))
+        return await asyncio.shield(gone)
+
+    return receiving

@@ -1,0 +1,1 @@
+"""What a person sees: pages of the same answers, charts, and the printed report."""

@@ -1,0 +1,241 @@
+"""The site: which page belongs to an address, and how it is made, kept and sent."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from anyio.to_thread import run_sync
+from cachetools import LRUCache
+from fastapi import Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from app import __version__
+from app.access.callers import LOCAL, STRANGER, Scope
+from app.http.authentication import who_is_asked
+from app.http.representations import Asked, Document, Representation
+from app.http.responses import etag_from, matches
+from app.pages import any_answer, home, report
+from app.pages.page import PINNED, Names, Page, Part, Reading, Refused, together
+from app.pages.wording import FILTERS, count
+
+HTML = "text/html"
+HERE = Path(__file__).parent
+FILES = HERE / "files"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+PAGES: tuple[Page, ...] = (*home.PAGES, *report.PAGES)
+"""The designed pages; every other answer is shown field by field."""
+_MENU = (
+    ("", "Overview"),
+    ("/analyses", "Questions"),
+    ("/patients", "Patients"),
+    ("/protocol", "Protocol"),
+    ("/intake", "Add data"),
+    ("/revisions", "Revisions"),
+    ("/report", "Report"),
+)
+"""The pages of a study."""
+_KNOWN_READINGS = 2_000
+
+
+@cache
+def file_digest() -> str:
+    """The digest of the style and the scripts; it stands in their addresses, so that they can be kept for ever."""
+    whole = hashlib.sha256()
+    for file in sorted(FILES.rglob("*")):
+        if file.is_file():
+            whole.update(file.name.encode() + file.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+@cache
+def made_by() -> str:
+    """The digest of everything of this room that a page is made with."""
+    whole = hashlib.sha256(file_digest().encode())
+    for file in sorted([*HERE.rglob("*.html"), *HERE.rglob("*.md"), *HERE.rglob("*.py")]):
+        whole.update(file.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+@cache
+def environment() -> Environment:
+    """The templates. Every text is escaped; a name that a page does not have is an error."""
+    made = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=select_autoescape(default=True, disabled_extensions=("md",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(FILTERS)
+    made.globals.update(count=count, version=__version__)
+    return made
+
+
+class Site:
+    """Shows documents as pages."""
+
+    def __init__(self, pages: Iterable[Page] = PAGES) -> None:
+        self._pages = [(_pattern(page.of), page) for page in pages]
+        self._readings: LRUCache[str, list[Part]] = LRUCache(_KNOWN_READINGS)
+
+    @property
+    def representation(self) -> Representation:
+        """For the table of `main`."""
+        return Representation(HTML, self.show)
+
+    async def show(self, asked: Asked) -> Response:
+        """The page of an address. If nothing that it shows has changed, the page of before."""
+        place = f"{asked.path}?{urlencode(asked.query)}"
+        if_none_match = dict(asked.scope["headers"]).get(b"if-none-match", b"").decode() or None
+        kept = await self._kept(asked, place)
+        if kept is not None:
+            return _reply(kept, 200, self._tag(asked, place, kept), if_none_match)
+        page, names = self._page(asked.path)
+        reading = Reading(asked)
+        erasures = asked.state.answers.erasures(names.get("study", ""))
+        try:
+            shown = await page.fill(reading, names)
+        except Refused as refused:
+            if refused.document.status == 404 and (passed := await _itself(asked)) is not None:
+                return passed
+            return await self._fault(asked, refused.document, names)
+        if "redirect" in shown:
+            return Response(status_code=303, headers={"Location": str(shown["redirect"])})
+        if "file" in shown:
+            found: Document = shown["file"]
+            return Response(found.body, found.status, dict(found.headers))
+        body = await run_sync(partial(self._write, asked, page.template, names, shown))
+        key = self._remember(asked, place, reading)
+        if key is not None:
+            asked.state.answers.keep(names.get("study", ""), key, body, erasures)
+        return _reply(body, 200, self._tag(asked, place, body), if_none_match)
+
+    async def _kept(self, asked: Asked, place: str) -> bytes | None:
+        """The page of before, if every document that it shows is still the same."""
+        known = self._readings.get(_who_asked(asked, place))
+        if known is None:
+            return None
+        first, *others = known  # the first one is counted by the rate of the caller, and the others are not
+        found = [await asked.get(*first), *await together(*(asked.get(*part) for part in others))]
+        if any(document.status != 304 for document in found):
+            return None
+        return asked.state.answers.get(_key(asked, place, [tag for _, _, tag in known]))
+
+    def _remember(self, asked: Asked, place: str, reading: Reading) -> str | None:
+        """The key under which the page is kept; `None` if a document has no tag."""
+        tags = [tag for _, _, tag in reading.parts]
+        if None in tags:
+            return None
+        self._readings[_who_asked(asked, place)] = list(reading.parts)
+        return _key(asked, place, tags)
+
+    def _tag(self, asked: Asked, place: str, body: bytes) -> str:
+        return etag_from("page", place, hashlib.sha256(body).hexdigest())
+
+    def _page(self, path: str) -> tuple[Page, Names]:
+        for pattern, page in self._pages:
+            if (found := pattern.fullmatch(path)) is not None:
+                return page, found.groupdict()
+        study = re.match(r"/v1/studies/([^/]+)", path)
+        return any_answer.PAGE, {} if study is None else {"study": study[1]}
+
+    def _write(self, asked: Asked, template: str, names: Names, shown: Mapping[str, Any]) -> bytes:
+        return environment().get_template(template).render(frame(asked, names) | dict(shown)).encode()
+
+    async def _fault(self, asked: Asked, document: Document, names: Names) -> Response:
+        """The page of a refusal: what is wrong, and what to do next."""
+        problem = document.json() if document.is_json else {"title": "No answer", "detail": "", "errors": []}
+        known = {} if document.status in {401, 403} else names
+        shown = {"problem": problem, "status": document.status, "stranger": asked.caller is STRANGER}
+        body = await run_sync(partial(self._write, asked, "fault.html", known, shown))
+        kept = {
+            name: document.headers[name]
+            for name in ("www-authenticate", "retry-after", "allow")
+            if name in document.headers
+        }
+        return _reply(body, document.status, None, None, kept)
+
+
+def frame(asked: Asked, names: Names) -> dict[str, Any]:
+    """What every page shows around its content."""
+    study = names.get("study")
+    pinned = [(name, value) for name, value in asked.query if name in PINNED]
+    home = f"{asked.root}/v1/studies/{study}" if study else ""
+
+    def to(path: str, *query: tuple[str, str]) -> str:
+        """The address of the page of a document, at the same revision."""
+        kept = [*query, *(pinned if study and path.startswith(f"/v1/studies/{study}") else ())]
+        suffix = ".html" if path != "/" else ""
+        return f"{asked.root}{path}{suffix}{'?' + urlencode(kept) if kept else ''}"
+
+    def data(path: str, *query: tuple[str, str]) -> str:
+        """The address of a document, at the same revision."""
+        kept = [*query, *pinned]
+        return f"{asked.root}{path}{'?' + urlencode(kept) if kept else ''}"
+
+    return {
+        "root": asked.root,
+        "path": asked.path,
+        "query": asked.query,
+        "to": to,
+        "data": data,
+        "pinned": dict(pinned),
+        "study": study,
+        "menu": [(to(f"/v1/studies/{study}{rest}"), title, f"/v1/studies/{study}{rest}") for rest, title in _MENU]
+        if study
+        else [],
+        "home": home,
+        "files": f"{asked.root}/pages/files/{file_digest()}",
+        "caller": asked.caller,
+        "may": {scope.value.replace("-", "_"): scope in asked.caller.scopes for scope in Scope},
+        "local": asked.caller is LOCAL,
+        "token": "" if asked.session is None else asked.session.token,
+        "asked_for_keys": who_is_asked(asked.state.settings),
+    }
+
+
+async def _itself(asked: Asked) -> Response | None:
+    """The resource whose name ends like a suffix, as it is; `None` if there is none."""
+    written = str(asked.scope["path"])
+    if asked.path == written:
+        return None
+    found = await asked.get(f"{asked.path}.html", asked.query)
+    return Response(found.body, 200, dict(found.headers)) if found.status == 200 else None
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(template)))
+
+
+def _who_asked(asked: Asked, place: str) -> str:
+    """A page differs by who reads it. The credentials say who that is before the first document is read."""
+    headers = [value for name, value in asked.scope["headers"] if name in {b"authorization", b"cookie", b"host"}]
+    return hashlib.sha256(b"\n".join([place.encode(), *headers])).hexdigest()
+
+
+def _key(asked: Asked, place: str, tags: Iterable[str | None]) -> str:
+    return etag_from("page", made_by(), _who_asked(asked, place), asked.root, *tags)
+
+
+def _reply(
+    body: bytes, status: int, tag: str | None, if_none_match: str | None, more: Mapping[str, str] | None = None
+) -> Response:
+    headers = {"Content-Security-Policy": POLICY, **(more or {})}
+    if tag is not None:
+        headers["ETag"] = tag
+        if matches(if_none_match, tag):
+            return Response(status_code=304, headers=headers)
+    return Response(body, status, headers, HTML)
+
+
+def safe_svg(svg: str) -> Markup:
+    """A picture that this service drew, to stand in a page as it is."""
+    return Markup(svg)  # noqa: S704 - drawn from numbers; each text in it was escaped by the renderer
