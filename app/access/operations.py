@@ -33,6 +33,7 @@ needs its own scope.
 _NEEDS: dict[Scope, tuple[str, ...]] = {
     Scope.READ: (
         "GET /v1/studies", f"GET {_STUDY}", f"GET {_STUDY}/protocol", f"GET {_STUDY}/revisions", f"GET {_STUDY}/intake",
+        f"GET {_STUDY}/changes/stream",
         f"GET {_STUDY}/datasets", f"GET {_STUDY}/charts", f"GET {_FHIR}/metadata", "GET /v1/protocols",
         "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv",
     ),
@@ -52,7 +53,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
     ),
     Scope.READ_PATIENTS: (
         f"GET {_STUDY}/patients", f"GET {_PATIENT}", f"GET {_PATIENT}/history", f"GET {_STUDY}/set-aside",
-        f"GET {_STUDY}/datasets/{{name}}", f"GET {_LIST}", f"POST {_LIST}",
+        f"GET {_STUDY}/datasets/{{name}}", f"GET {_STUDY}/series", f"GET {_LIST}", f"POST {_LIST}",
         *(f"GET {_FHIR}/{name}{rest}" for name in _TYPES
           for rest in ("", "/{id}", "/{id}/_history", "/{id}/_history/{version}")),
         *(f"POST {_FHIR}/{name}/_search" for name in _TYPES),

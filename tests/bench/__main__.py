@@ -30,6 +30,7 @@ from tests.bench.fhir import fhir_bundle
 from tests.bench.growth import growth
 from tests.bench.improvement import improvement_score
 from tests.bench.interval_censored import interval_medians
+from tests.bench.live import live_connections
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
 from tests.bench.without_effect import without_effect
 
@@ -54,6 +55,7 @@ def main() -> None:
             *fhir_bundle(),
             *bulk(folder),
             *stream_memory(folder),
+            *live_connections(folder),
             *cold_start(folder),
         ]
     page = _page(rows)
