@@ -176,11 +176,13 @@ def test_who_follows_a_study_hears_of_what_another_process_stored_and_is_sent_aw
         for follower, before in zip(followers, heard, strict=True):
             assert b"event: revision\n" in until(follower, f"id: {latest + 1}\n".encode(), before)
         began = time.monotonic()
-        server.stop()
-        assert server.process.returncode in STOPPED
-        assert time.monotonic() - began < 10
+        server.process.send_signal(signal.SIGTERM)
         for follower in followers:
             assert until(follower, b"0\r\n\r\n").endswith(b"0\r\n\r\n"), "the answer did not end in order"
+            follower.close()
+        assert time.monotonic() - began < 10
+        server.stop()
+        assert server.process.returncode in STOPPED
 
 
 def until(follower, wanted, read=b""):
