@@ -31,7 +31,7 @@ from app.derive.study import DerivedStudy
 from app.estimate.changes.bounded_change import change_within_bounds, rank_p_within_bounds
 from app.estimate.changes.multiplicity import adjust
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
-from app.estimate.changes.signed_rank_rows import rises, signed_rank_rows
+from app.estimate.changes.signed_rank_rows import signed_rank_rows
 from app.estimate.results import BoundedMean, Change, Interval, Number, Omitting, Reason, TestResult, WhyNull
 from app.protocol.conventions import Conventions
 from app.protocol.model import Protocol
@@ -185,14 +185,8 @@ def _onset_weeks(
         p = [hidden.get(i, row.p) for hidden, row in zip(bounds, of_cohort, strict=True)]
         p_adjusted = adjust(p, conventions.multiplicity)
         tests: dict[int, ChangeTest] = {}
-        for week, values, row, hidden, adjusted in zip(
-            compared.weeks, weeks, of_cohort, bounds, p_adjusted, strict=True
-        ):
-            if i in hidden:
-                tests[week] = ChangeTest(0, adjusted, None)
-                continue
-            significant = week > 0 and adjusted is not None and adjusted <= compared.alpha
-            above = row.rises if row.rises is not None or not significant else rises(values[i], conventions.zeros)
+        for week, row, hidden, adjusted in zip(compared.weeks, of_cohort, bounds, p_adjusted, strict=True):
+            above = None if i in hidden else row.rises
             tests[week] = ChangeTest(0, adjusted, None if above is None else 1.0 if above else -1.0)
         after = {week: test for week, test in tests.items() if week > 0}
         onset = onset_week(after, better=better, alpha=compared.alpha)
