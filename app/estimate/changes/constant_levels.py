@@ -188,11 +188,9 @@ class LaterValues:
         )
         levels = mean + deviation * draws[:size]
         errors = np.ascontiguousarray(draws[size:]) * new
-        for step in self.steps[:1]:
-            start = np.nan_to_num(last - levels)
-            errors[step] += kept[step] * start[self.patient[step]]
-        for step in self.steps[1:]:
-            errors[step] += kept[step] * errors[step - 1]
+        for place, step in enumerate(self.steps):
+            before = errors[step - 1] if place else np.nan_to_num(last - levels)[self.patient[step]]
+            errors[step] += kept[step] * before
         values: Floats = errors + levels[self.patient]
         return values.T.reshape(len(seeds), -1)
 

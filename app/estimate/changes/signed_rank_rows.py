@@ -75,7 +75,12 @@ def _ascending(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def rounded_rows(differences: Floats) -> Floats:
-    """To 12 significant digits, so that equal differences are ties (see `signed_rank.rounded`)."""
+    """To 12 significant digits, so that equal differences are ties (see `signed_rank.rounded`). Whole numbers of fewer
+    digits stay as they are.
+    """
+    whole = (np.rint(differences) == differences) & (np.abs(differences) < 10.0**_DIGITS)
+    if (whole | np.isnan(differences)).all():
+        return differences
     with np.errstate(divide="ignore", invalid="ignore"):
         exponent = np.floor(np.log10(np.abs(differences)))
     places = np.clip(_DIGITS - 1 - np.where(np.isfinite(exponent), exponent, 0), -300, 300).astype(np.int64)
