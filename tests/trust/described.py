@@ -51,7 +51,7 @@ def run(full: bool) -> list[Figure]:
     """Without keys, with a key of all scopes, and shortly with one of each scope; or a few operations for seconds.
 
     Each parameter of a question is at its limits in one of the questions, not in all: they are the same ones. Each
-    other operation is at its limits once, so that the run ends within 40 minutes: FHIR with a key, the rest without.
+    other operation is at its limits once, because that takes longest: FHIR with a key, the rest without.
     """
     if not PROGRAM.exists():
         raise NotHere("schemathesis is not installed; `make fuzz` installs it in an environment of its own")
