@@ -46,8 +46,9 @@ from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
+from app.pages import intake_forms
 from app.pages import routes as pages
-from app.pages.site import Site
+from app.pages.site import Site, refused_form
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -179,6 +180,7 @@ def _all_routes() -> APIRouter:
         session,
         audit,
         pages,
+        intake_forms,
         routes_read,
         routes_about,
         routes_write,
@@ -210,7 +212,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     about.install(app)
     docs.install(app)
-    problems.install(app, below={"/fhir/": operation_outcome.refusal})
+    problems.install(
+        app, below={"/fhir/": operation_outcome.refusal, "/pages/sign-": refused_form, "/pages/studies": refused_form}
+    )
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)
