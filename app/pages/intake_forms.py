@@ -40,8 +40,8 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**62
 
 
-async def _form_of(request: Request) -> tuple[dict[str, str], UploadFile | None]:
-    """The fields of a form with a file."""
+async def _form_of(request: Request) -> tuple[dict[str, str], str, bytes]:
+    """The fields of a form with a file, the name of the file, and its content."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise UnsupportedMediaType("Send the form as multipart/form-data.")
     try:
@@ -52,7 +52,12 @@ async def _form_of(request: Request) -> tuple[dict[str, str], UploadFile | None]
         raise InvalidDocument("The form cannot be read. Open the page again and choose the file again.") from None
     fields = {name: value for name, value in parsed.multi_items() if isinstance(value, str)}
     file = next((value for _, value in parsed.multi_items() if isinstance(value, UploadFile)), None)
-    return fields, file
+    if file is None:
+        return fields, "", b""
+    try:
+        return fields, file.filename or "", await file.read()
+    finally:
+        await file.close()
 
 
 @router.post("/pages/studies/{study}/add")
@@ -62,9 +67,8 @@ async def add(request: Request, study: StudyId) -> Response:
     found = await asked.get(f"/v1/studies/{study}")
     if found.status >= 400:
         return await fault_page(asked, found, {"study": study})
-    fields, uploaded = await _form_of(request)
-    body = b"" if uploaded is None else await uploaded.read()
-    file = looked_at(_given(fields, "" if uploaded is None else uploaded.filename or "", body))
+    fields, name, body = await _form_of(request)
+    file = looked_at(_given(fields, name, body))
     digest = hashlib.sha256(body).hexdigest()
     do = fields.get("do", "rehearse")
     another = do == "load" and fields.get("rehearsed", digest) not in {"", digest}

@@ -266,7 +266,8 @@ def _key(asked: Asked, place: str, tags: Iterable[str | None]) -> str:
 def _reply(
     body: bytes, status: int, tag: str | None, if_none_match: str | None, more: Mapping[str, str] | None = None
 ) -> Response:
-    headers = {"Content-Security-Policy": POLICY, **(more or {})}
+    # With `no-referrer`, a browser sends `Origin: null` with a form, which is refused.
+    headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin", **(more or {})}
     if tag is not None:
         headers["ETag"] = tag
         if matches(if_none_match, tag):

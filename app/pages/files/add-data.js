@@ -9,7 +9,7 @@ if (form) {
   const { file, format, delimiter } = form.elements
   const outcomes = document.getElementById("outcomes")
   const drop = form.querySelector(".drop")
-  for (const hint of form.querySelectorAll(".with-script")) hint.hidden = false
+  for (const hint of form.querySelectorAll("[data-only-with-script]:not(#progress)")) hint.hidden = false
 
   const asked = async (action, content, name, more = {}) => {
     const data = new FormData(form)
@@ -23,10 +23,11 @@ if (form) {
     const chosen = file.files[0]
     if (!chosen) return null
     const page = await asked("recognise", chosen.slice(0, HEAD), chosen.name)
-    const found = page.getElementById("read-as")
-    const shown = page.getElementById(found ? "kind" : "outcome")?.querySelectorAll(found ? ":scope" : "p.refused")
-    document.getElementById("kind").replaceChildren(...(shown ? [...shown].flatMap((each) => [...each.childNodes]) : []))
-    return found?.dataset ?? null
+    const kind = page.getElementById("kind")
+    const found = kind?.querySelector("[data-format]")
+    const shown = found ? kind : page.querySelector("#outcome p.refused")
+    document.getElementById("kind").replaceChildren(...(shown?.childNodes ?? []))
+    return found ? { ...found.dataset } : null
   }
 
   const chose = () => {
