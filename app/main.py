@@ -46,7 +46,7 @@ from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
-from app.pages import intake_forms
+from app.pages import documentation, intake_forms
 from app.pages import routes as pages
 from app.pages.site import Site, refused_form
 from app.settings import Settings
@@ -212,6 +212,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     about.install(app)
     docs.install(app)
+    app.include_router(documentation.router)
     problems.install(
         app, below={"/fhir/": operation_outcome.refusal, "/pages/sign-": refused_form, "/pages/studies": refused_form}
     )

@@ -16,7 +16,8 @@ _QUESTIONS = [address for name in QUESTIONS if (address := f"{_STUDY}/analyses/{
 
 OPEN = frozenset(
     {
-        "GET /", "GET /livez", "GET /readyz", "GET /docs", "GET /docs/files", "GET /openapi.json", "GET /openapi.yaml",
+        "GET /", "GET /livez", "GET /readyz", "GET /docs", "GET /docs/api", "GET /docs/search", "GET /docs/{name}",
+        "GET /docs/files", "GET /openapi.json", "GET /openapi.yaml",
         "GET /problems", "GET /problems/{slug}", "GET /pages/files/{digest}/{name}",
     }
 )  # fmt: skip
