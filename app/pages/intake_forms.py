@@ -107,7 +107,7 @@ def _given(fields: dict[str, str], name: str, body: bytes) -> GivenFile:
 
 
 async def _sent(asked: Asked, study: str, file: GivenFile, *, rehearse: bool, token: str) -> LoadOutcome:
-    """What became of a file."""
+    """What happened to a file."""
     outcome = LoadOutcome(table=file.format == "csv")
     for sending in await run_sync(lambda: list(sendings(study, file, rehearse=rehearse))):
         headers = [(b"content-type", sending.media_type.encode()), *token_header(token)]

@@ -1,4 +1,4 @@
-"""What became of a file that was sent, in the same words for every format."""
+"""What happened to a file that was sent, in the same words for every format."""
 
 import json
 import re
@@ -47,7 +47,7 @@ _MEANINGS: dict[str, str] = {
 
 
 @dataclass(slots=True)
-class Reason:
+class LoadReason:
     """One reason why facts are not plainly kept, and where they stood."""
 
     kind: str
@@ -64,12 +64,12 @@ class Reason:
 
 @dataclass(slots=True)
 class LoadOutcome:
-    """What became of a file. `facts` are counted by disposition, `items` (patients, entries, messages) by status."""
+    """What happened to a file. `facts` are counted by disposition, `items` (patients, entries, messages) by status."""
 
     table: bool = False
     facts: Counter[str] = field(default_factory=Counter)
     items: Counter[str] = field(default_factory=Counter)
-    reasons: dict[tuple[str, str, str | None], Reason] = field(default_factory=dict)
+    reasons: dict[tuple[str, str, str | None], LoadReason] = field(default_factory=dict)
     proposals: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Why a request as a whole was refused, in sentences."""
@@ -107,7 +107,7 @@ class LoadOutcome:
         return not self.facts[Disposition.KEPT]
 
     def _note(self, kind: str, code: str, place: str, accepts: str | None = None) -> None:
-        reason = self.reasons.setdefault((kind, code, accepts), Reason(kind, code, accepts))
+        reason = self.reasons.setdefault((kind, code, accepts), LoadReason(kind, code, accepts))
         reason.count += 1
         place = place_in_words(place) if self.table else place
         if place and len(reason.places) < MOST_PLACES and place not in reason.places:
@@ -140,8 +140,8 @@ class LoadOutcome:
         for line in (receipt or {}).get("lines", ()):
             self._add_fact(line, where)
         if problem is not None:
-            told = {(line["place"], line.get("reason")) for line in (receipt or {}).get("lines", ())}
-            self._add_problem(problem, where, told)
+            said = {(line["place"], line.get("reason")) for line in (receipt or {}).get("lines", ())}
+            self._add_problem(problem, where, said)
 
     def _add_fact(self, line: Mapping[str, Any], where: str) -> None:
         place = " ".join(filter(None, (where, line["place"])))
@@ -152,9 +152,9 @@ class LoadOutcome:
             self._note(NOTED, note["code"], place)
 
     def _add_problem(
-        self, problem: Mapping[str, Any], where: str = "", told: Iterable[tuple[str, str | None]] = ()
+        self, problem: Mapping[str, Any], where: str = "", said: Iterable[tuple[str, str | None]] = ()
     ) -> None:
-        faults = [each for each in problem.get("errors", ()) if (each["pointer"], each["code"]) not in told]
+        faults = [each for each in problem.get("errors", ()) if (each["pointer"], each["code"]) not in said]
         for fault in faults:
             place = " ".join(filter(None, (where, fault["pointer"])))
             self._note(Disposition.REFUSED, fault["code"], place, _accepted(fault.get("accepts")))
