@@ -61,6 +61,12 @@ class LoadReason:
         """The reason in a sentence."""
         return meaning(self.code)
 
+    @property
+    def page(self) -> str | None:
+        """The page of the documentation that says more about what is accepted."""
+        found = re.search(r"docs/(\w+)\.md(#[\w-]+)?", self.accepts or "")
+        return None if found is None else f"/docs/{found[1]}{found[2] or ''}"
+
 
 @dataclass(slots=True)
 class LoadOutcome:

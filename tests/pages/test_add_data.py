@@ -94,6 +94,8 @@ def test_a_messy_table_says_what_each_row_becomes_and_which_declaration_rescues(
     assert "1 kept 0 not applied 2 set aside 1 not ours 0 refused" in text
     assert "A mass concentration is not an enzyme activity: this is CK-MB mass or another assay. mass_unit" in text
     assert "P02 line 3, column unit" in text
+    page = trial.post(ADD, data={"do": "rehearse"}, files={"file": ("labs.csv", HEADER + NG)}).text
+    assert '<a href="/docs/feeds#units">Read more</a>' in page
     assert "The laboratory writes this unit in another way : E/L = U/L" in text
     assert "It is another test or drug, which this service does not keep. code" in text
 
