@@ -18,7 +18,7 @@ from starlette.types import Scope as ScopeOf
 
 from app import __version__
 from app.access.callers import LOCAL, STRANGER, Scope
-from app.errors import ServiceError
+from app.errors import ServiceError, TooLarge
 from app.http.addresses import path_of
 from app.http.authentication import who_is_asked
 from app.http.problems import problem
@@ -184,12 +184,14 @@ def refused_form(scope: ScopeOf, error: ServiceError, headers: Mapping[str, str]
     asked = Asked(_nothing, scope, _silence, _AFTER_A_FORM)
     found = re.match(r"/pages/studies/([^/]+)/", path_of(scope))
     names = {"study": found[1]} if found is not None and error.status not in {401, 403} else {}
-    shown = {
-        "problem": document.model_dump(mode="json"), "status": error.status, "stranger": True, "query": [],
-    }  # fmt: skip
+    refused = document.model_dump(mode="json")
+    if isinstance(error, TooLarge):
+        refused["detail"] = f"{refused['detail']} {_LARGER_FILES}"
+    shown = {"problem": refused, "status": error.status, "stranger": True, "query": [], "local": error.status != 401}
     return _reply(written(asked, "fault.html", names, shown), error.status, None, None, headers)
 
 
+_LARGER_FILES = "Divide the file, or load it on the machine of the service: python -m app import."
 _AFTER_A_FORM = "/v1/studies"
 """The page that follows a form that was refused."""
 

@@ -6,7 +6,7 @@ from tests.browser.checks import check_accessible, check_width, content_of
 from tests.browser.test_load_a_file import press, reach
 
 
-@pytest.mark.parametrize("path", ["/docs", "/docs/tutorial", "/docs/feeds"])
+@pytest.mark.parametrize("path", ["/docs", "/docs/tutorial", "/docs/bulk"])
 def test_a_page_is_accessible_and_fits_each_screen(opened, path):
     page = opened(path, width=390)
     check_width(page)

@@ -201,6 +201,7 @@ def test_a_file_that_is_too_large_is_refused_by_a_page(serve, sqlite_url):
     answer = client.post(ADD, data={"do": "load"}, files={"file": ("labs.csv", HEADER + KEPT * 100)})
     assert (answer.status_code, answer.headers["content-type"]) == (413, "text/html; charset=utf-8")
     assert "2000 bytes" in answer.text
+    assert "python -m app import" in answer.text
     assert "/v1/studies/trial/intake.html" in answer.text
     assert "Traceback" not in answer.text
 
@@ -247,3 +248,9 @@ def test_a_file_without_the_token_of_the_session_is_not_loaded(service):
         sent = browser.post("/pages/studies/mine/add", data=fields, files={"file": ("a", HEADER + KEPT)})
         assert "is refused as a whole" in words(sent.text)
     assert service.client().get("/v1/studies/mine").json()["revision"] == 0
+    token = re.search(r'name="token" value="([^"]+)"', browser.get("/v1/studies/mine/intake.html").text)[1]
+    sent = browser.post(
+        "/pages/studies/mine/add", data={"do": "load", "token": token}, files={"file": ("a", HEADER + KEPT)}
+    )
+    assert "a is loaded" in words(sent.text)
+    assert service.client().get("/v1/studies/mine").json()["revision"] == 1

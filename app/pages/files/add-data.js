@@ -103,6 +103,9 @@ if (form) {
     const title = document.createElement("h2")
     outcomes.append(title)
     title.tabIndex = -1
+    const links = document.createElement("p")
+    links.className = "next"
+    outcomes.append(links)
     let number = 0
     for await (const { content, done } of parts(whole, kind.format)) {
       number += 1
@@ -113,10 +116,12 @@ if (form) {
       if (part) {
         part.removeAttribute("id")
         const row = document.createElement("details"), summary = document.createElement("summary")
-        summary.textContent = `Part ${number}: ${told(counts)}`
+        summary.textContent = `Part ${number}: ${listed(counts)}`
         row.append(summary, part)
         outcomes.append(row)
         part.querySelector("#outcome-title")?.removeAttribute("id")
+        for (const link of part.querySelectorAll(".next a"))  // those of the first part lead to what all parts changed
+          if (![...links.children].some((known) => known.textContent === link.textContent)) links.append(link.cloneNode(true))
       }
       tell(`${action === "load" ? "Loading" : "Rehearsing"} part ${number}`, done / whole.size)
       if (!part?.dataset?.kept) {
@@ -124,10 +129,10 @@ if (form) {
         break
       }
     }
-    title.textContent = `${action === "load" ? "Loaded" : "Rehearsal, nothing is stored"}: ${told(sums)}`
+    title.textContent = `${action === "load" ? "Loaded" : "Rehearsal, nothing is stored"}: ${listed(sums)}`
     title.focus()
   }
-  const told = (counts) => counts.map((count, place) => `${count.toLocaleString("en")} ${NAMES[place]}`).join(", ")
+  const listed = (counts) => counts.map((count, place) => `${count.toLocaleString("en")} ${NAMES[place]}`).join(", ")
 
   const atOnce = async (action, whole) => {
     tell(action === "load" ? "Loading" : "Rehearsing")
@@ -138,6 +143,12 @@ if (form) {
     const kind = page.getElementById("kind")
     if (kind) document.getElementById("kind").replaceWith(document.adoptNode(kind))
     outcome.focus()
+  }
+
+  const shownAgain = async () => {
+    const page = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html")
+    const fresh = page.getElementById("arrived")?.closest("section")
+    if (fresh) document.getElementById("arrived")?.closest("section").replaceWith(document.adoptNode(fresh))
   }
 
   form.addEventListener("submit", async (event) => {
@@ -157,6 +168,7 @@ if (form) {
         else if (whole.size < Number(form.dataset.most)) await atOnce(action, whole)
         else outcomes.append(message("This file is too large for a browser. Load it on the machine of the service: python -m app import"))
       }
+      if (action === "load") await shownAgain()
     } catch (error) {
       outcomes.append(message(error instanceof TypeError ? "The service cannot be reached. Try again." : error.message))
     } finally {
