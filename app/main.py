@@ -49,10 +49,10 @@ from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
-from app.pages import report_routes
+from app.pages import documentation, intake_forms, report_routes
 from app.pages import routes as pages
 from app.pages.charts import routes as charts
-from app.pages.site import Site
+from app.pages.site import Site, refused_form
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -188,6 +188,7 @@ def _all_routes() -> APIRouter:
         session,
         audit,
         pages,
+        intake_forms,
         report_routes,
         routes_read,
         routes_about,
@@ -220,7 +221,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     about.install(app)
     docs.install(app)
-    problems.install(app, below={"/fhir/": operation_outcome.refusal})
+    app.include_router(documentation.router)
+    problems.install(
+        app, below={"/fhir/": operation_outcome.refusal, "/pages/sign-": refused_form, "/pages/studies": refused_form}
+    )
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)

@@ -16,7 +16,8 @@ _QUESTIONS = [address for name in QUESTIONS if (address := f"{_STUDY}/analyses/{
 
 OPEN = frozenset(
     {
-        "GET /", "GET /livez", "GET /readyz", "GET /docs", "GET /docs/files", "GET /openapi.json", "GET /openapi.yaml",
+        "GET /", "GET /livez", "GET /readyz", "GET /docs", "GET /docs/api", "GET /docs/search", "GET /docs/{name}",
+        "GET /docs/files", "GET /openapi.json", "GET /openapi.yaml",
         "GET /problems", "GET /problems/{slug}", "GET /pages/files/{digest}/{name}",
     }
 )  # fmt: skip
@@ -25,7 +26,12 @@ OPEN = frozenset(
 KNOWN = frozenset({"GET /v1/session", "POST /v1/session", "DELETE /v1/session"})
 """What every caller with a key may do, whatever its scopes: it is about the caller."""
 
-FORMS = frozenset({"POST /pages/sign-in", "POST /pages/sign-out"})
+FORMS = frozenset(
+    {
+        "POST /pages/sign-in", "POST /pages/sign-out", "POST /pages/studies", "POST /pages/studies/{study}/add",
+        "POST /pages/studies/{study}/declaration", "POST /pages/studies/{study}/set-aside/{item}",
+    }
+)  # fmt: skip
 """What a form of a page sends. It does nothing by itself: it makes requests in the name of its sender, and each of them
 needs its own scope.
 """

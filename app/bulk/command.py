@@ -17,9 +17,10 @@ from typing import Any, BinaryIO, Self
 
 import typer
 
-from app.bulk.file_formats import Format, format_of, records
+from app.bulk.file_formats import records
 from app.bulk.import_files import Into, Refusal, Step, import_file
 from app.errors import Erased, Fault, NotFound
+from app.readers.recognition import Format, format_of
 from app.store import audit
 from app.store.engine import Database
 from app.store.revisions import AsOf

@@ -50,7 +50,7 @@ _REALM = 'Bearer realm="myoresponse"'
 _OPEN_PATHS = frozenset(operation.removeprefix("GET ") for operation in OPEN if "{" not in operation)
 _PROBES = frozenset({"/livez", "/readyz"})
 """Addresses without a limit: who watches the service must see that it runs."""
-_OPEN_BELOW = ("/docs/files/", "/pages/files/", "/problems/")
+_OPEN_BELOW = ("/docs/", "/pages/files/", "/problems/")
 _FORMS = "/pages/"
 
 

@@ -477,7 +477,7 @@ class TestServed:
 
 
 def test_the_page_to_read_it_asks_for_nothing_from_elsewhere(client):
-    page = client.get("/docs")
+    page = client.get("/docs/api")
     assert page.headers["content-type"].startswith("text/html")
     addresses = re.findall(r'(?:src|href|data-description)="([^"]*)"', page.text)
     assert addresses == [

@@ -352,7 +352,7 @@ class TestListing:
         assert client.get(page["next"]).json() == stripped  # a proxy that strips nothing
         made = client.put(f"{home}/patients/P9", json=timeline("P9"))
         assert made.headers["location"] == f"{root}{home}/patients/P9"
-        assert f'"{root}/docs/files/swagger-ui-bundle.js"' in client.get("/docs").text
+        assert f'"{root}/docs/files/swagger-ui-bundle.js"' in client.get("/docs/api").text
         assert client.get("/openapi.json").json()["servers"] == [{"url": root}]
         assert client.get("/nowhere").headers["link"].startswith(f"<{root}/problems/")
         assert client.post("/v1/studies").headers["allow"] == "GET, HEAD, OPTIONS"
