@@ -25,7 +25,11 @@ OPEN = frozenset(
 KNOWN = frozenset({"GET /v1/session", "POST /v1/session", "DELETE /v1/session"})
 """What every caller with a key may do, whatever its scopes: it is about the caller."""
 
-FORMS = frozenset({"POST /pages/sign-in", "POST /pages/sign-out"})
+FORMS = frozenset(
+    {
+        "POST /pages/sign-in", "POST /pages/sign-out", "POST /pages/studies/{study}/patients/{patient}/take-back",
+    }
+)  # fmt: skip
 """What a form of a page sends. It does nothing by itself: it makes requests in the name of its sender, and each of them
 needs its own scope.
 """

@@ -12,14 +12,13 @@ from anyio.to_thread import run_sync
 from cachetools import LRUCache
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from app import __version__
 from app.access.callers import LOCAL, STRANGER, Scope
 from app.http.authentication import who_is_asked
 from app.http.representations import Asked, Document, Representation
 from app.http.responses import etag_from, matches
-from app.pages import any_answer, home
+from app.pages import any_answer, home, patients
 from app.pages.page import PINNED, Names, Page, Part, Reading, Refused, together
 from app.pages.wording import FILTERS, count
 
@@ -30,7 +29,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-PAGES: tuple[Page, ...] = (*home.PAGES,)
+PAGES: tuple[Page, ...] = (*home.PAGES, *patients.PAGES)
 """The designed pages; every other answer is shown field by field."""
 _MENU = (
     ("", "Overview"),
@@ -106,13 +105,13 @@ class Site:
         except Refused as refused:
             if refused.document.status == 404 and (passed := await _itself(asked)) is not None:
                 return passed
-            return await self._fault(asked, refused.document, names)
+            return await fault_page(asked, refused.document, names)
         if "redirect" in shown:
             return Response(status_code=303, headers={"Location": str(shown["redirect"])})
         if "file" in shown:
             found: Document = shown["file"]
             return Response(found.body, found.status, dict(found.headers))
-        body = await run_sync(partial(self._write, asked, page.template, names, shown))
+        body = await run_sync(partial(written, asked, page.template, names, shown))
         key = self._remember(asked, place, reading)
         if key is not None:
             asked.state.answers.keep(names.get("study", ""), key, body, erasures)
@@ -147,21 +146,29 @@ class Site:
         study = re.match(r"/v1/studies/([^/]+)", path)
         return any_answer.PAGE, {} if study is None else {"study": study[1]}
 
-    def _write(self, asked: Asked, template: str, names: Names, shown: Mapping[str, Any]) -> bytes:
-        return environment().get_template(template).render(frame(asked, names) | dict(shown)).encode()
 
-    async def _fault(self, asked: Asked, document: Document, names: Names) -> Response:
-        """The page of a refusal: what is wrong, and what to do next."""
-        problem = document.json() if document.is_json else {"title": "No answer", "detail": "", "errors": []}
-        known = {} if document.status in {401, 403} else names
-        shown = {"problem": problem, "status": document.status, "stranger": asked.caller is STRANGER}
-        body = await run_sync(partial(self._write, asked, "fault.html", known, shown))
-        kept = {
-            name: document.headers[name]
-            for name in ("www-authenticate", "retry-after", "allow")
-            if name in document.headers
-        }
-        return _reply(body, document.status, None, None, kept)
+def written(asked: Asked, template: str, names: Names, shown: Mapping[str, Any]) -> bytes:
+    """A page as it is sent."""
+    return environment().get_template(template).render(frame(asked, names) | dict(shown)).encode()
+
+
+async def answered(asked: Asked, template: str, names: Names, shown: Mapping[str, Any], status: int = 200) -> Response:
+    """The page that answers a form."""
+    return _reply(await run_sync(partial(written, asked, template, names, shown)), status, None, None)
+
+
+async def fault_page(asked: Asked, document: Document, names: Names) -> Response:
+    """The page of a refusal: what is wrong, and what to do next."""
+    problem = document.json() if document.is_json else {"title": "No answer", "detail": "", "errors": []}
+    known = {} if document.status in {401, 403} else names
+    shown = {"problem": problem, "status": document.status, "stranger": asked.caller is STRANGER}
+    body = await run_sync(partial(written, asked, "fault.html", known, shown))
+    kept = {
+        name: document.headers[name]
+        for name in ("www-authenticate", "retry-after", "allow")
+        if name in document.headers
+    }
+    return _reply(body, document.status, None, None, kept)
 
 
 def frame(asked: Asked, names: Names) -> dict[str, Any]:
@@ -234,8 +241,3 @@ def _reply(
         if matches(if_none_match, tag):
             return Response(status_code=304, headers=headers)
     return Response(body, status, headers, HTML)
-
-
-def safe_svg(svg: str) -> Markup:
-    """A picture that this service drew, to stand in a page as it is."""
-    return Markup(svg)  # noqa: S704 - drawn from numbers; each text in it was escaped by the renderer
