@@ -38,7 +38,7 @@ async def _list(reading: Reading, names: Names) -> dict[str, Any]:
     listed = {"items": [], "next": None} if faults else found.json()
     return {
         "people": [_summary(item) for item in listed["items"]],
-        "following": _cursor(listed["next"]),
+        "following": cursor_of(listed["next"]),
         "filters": query,
         "given": {name: given.get(name, "") for name in _FILTERS},
         "searched": any(name in given for name in _FILTERS),
@@ -63,7 +63,7 @@ def _summary(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cursor(address: str | None) -> str | None:
+def cursor_of(address: str | None) -> str | None:
     """The cursor in the address of the next page."""
     return None if address is None else dict(parse_qsl(urlsplit(address).query))["cursor"]
 
@@ -121,7 +121,7 @@ async def versions_of(reading: Reading, path: str) -> list[dict[str, Any]]:
         found += page["items"]
         if page["next"] is None:
             break
-        query = [("limit", _A_READ), ("cursor", _cursor(page["next"]) or "")]
+        query = [("limit", _A_READ), ("cursor", cursor_of(page["next"]) or "")]
     return found
 
 
@@ -208,7 +208,7 @@ async def _history(reading: Reading, names: Names) -> dict[str, Any]:
     return {
         "patient": patient,
         "lines": lines_of(page["items"], None, None),
-        "following": _cursor(page["next"]),
+        "following": cursor_of(page["next"]),
         "filters": query,
         "given": {name: given.get(name, "") for name in _OF_HISTORY},
         "later": "cursor" in given,

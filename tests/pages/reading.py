@@ -20,7 +20,7 @@ class Read(HTMLParser):
         super().__init__()
         self._open: list[str] = []
         self._address: str | None = None
-        self._from = 0
+        self._link = self._cell = 0
 
     @property
     def words(self) -> str:
@@ -36,20 +36,19 @@ class Read(HTMLParser):
         if tag not in _VOID:
             self._open.append(tag)
         if tag == "a":
-            self._address, self._from = given.get("href"), len(self.parts)
+            self._address, self._link = given.get("href"), len(self.parts)
         if tag == "tr":
             self.rows.append([])
         if tag in {"td", "th"}:
-            self._from = len(self.parts)
+            self._cell = len(self.parts)
         if "name" in given and tag in {"input", "button", "select", "textarea"}:
             self.fields.setdefault(given["name"], []).append(given.get("value", ""))
 
     def handle_endtag(self, tag: str) -> None:
-        text = _plain("".join(self.parts[self._from :]))
         if tag == "a" and self._address is not None:
-            self.links.append((text, self._address))
+            self.links.append((_plain("".join(self.parts[self._link :])), self._address))
         if tag in {"td", "th"} and self.rows:
-            self.rows[-1].append(text)
+            self.rows[-1].append(_plain("".join(self.parts[self._cell :])))
         while self._open and self._open.pop() != tag:
             pass
 
