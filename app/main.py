@@ -47,7 +47,7 @@ from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
 from app.pages import routes as pages
-from app.pages import take_back
+from app.pages import take_back, try_protocol
 from app.pages.site import Site
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
@@ -181,6 +181,7 @@ def _all_routes() -> APIRouter:
         audit,
         pages,
         take_back,
+        try_protocol,
         routes_read,
         routes_about,
         routes_write,

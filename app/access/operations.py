@@ -28,6 +28,7 @@ KNOWN = frozenset({"GET /v1/session", "POST /v1/session", "DELETE /v1/session"})
 FORMS = frozenset(
     {
         "POST /pages/sign-in", "POST /pages/sign-out", "POST /pages/studies/{study}/patients/{patient}/take-back",
+        "POST /pages/studies/{study}/protocol", "POST /pages/studies/{study}/protocol/try",
     }
 )  # fmt: skip
 """What a form of a page sends. It does nothing by itself: it makes requests in the name of its sender, and each of them
