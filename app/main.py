@@ -46,8 +46,9 @@ from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
+from app.pages import report_routes, take_back, try_protocol
 from app.pages import routes as pages
-from app.pages import take_back, try_protocol
+from app.pages.charts import routes as charts
 from app.pages.site import Site
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
@@ -175,6 +176,7 @@ def _all_routes() -> APIRouter:
         hl7v2,
         analyses,
         datasets,
+        charts,
         calculators,
         revisions,
         session,
@@ -182,6 +184,7 @@ def _all_routes() -> APIRouter:
         pages,
         take_back,
         try_protocol,
+        report_routes,
         routes_read,
         routes_about,
         routes_write,
