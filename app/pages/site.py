@@ -18,7 +18,7 @@ from app.access.callers import LOCAL, STRANGER, Scope
 from app.http.authentication import who_is_asked
 from app.http.representations import Asked, Document, Representation
 from app.http.responses import etag_from, matches
-from app.pages import any_answer, home, ledger, patients, protocols, report
+from app.pages import any_answer, home, ledger, lists, patients, protocols, report
 from app.pages.page import PINNED, Names, Page, Part, Reading, Refused, together
 from app.pages.wording import FILTERS, count
 
@@ -29,7 +29,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-PAGES: tuple[Page, ...] = (*home.PAGES, *patients.PAGES, *ledger.PAGES, *protocols.PAGES, *report.PAGES)
+PAGES: tuple[Page, ...] = (*home.PAGES, *patients.PAGES, *ledger.PAGES, *protocols.PAGES, *lists.PAGES, *report.PAGES)
 """The designed pages; every other answer is shown field by field."""
 _MENU = (
     ("", "Overview"),
