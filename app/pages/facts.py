@@ -27,7 +27,7 @@ WHY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FactLine:
     """One version of one fact. `key` names it on a form. `day` counts from the first infusion of the treatment."""
 
     key: str
@@ -43,7 +43,7 @@ class Line:
     source: str
     version: Version
     notes: tuple[str, ...]
-    others: tuple["Line", ...] = field(default=())
+    others: tuple["FactLine", ...] = field(default=())
     """The versions of the same fact that do not stand."""
 
 
@@ -68,14 +68,14 @@ def treatment_began(versions: Iterable[Version], products: Collection[str], zone
     return min((day for day in days if day is not None), default=None)
 
 
-def lines_of(versions: Sequence[Version], began: date | None, zone: str | None) -> list[Line]:
+def lines_of(versions: Sequence[Version], began: date | None, zone: str | None) -> list[FactLine]:
     """Every version as a line, in the order of the history."""
     return [_line(each, began, zone) for each in versions]
 
 
-def timeline_of(versions: Sequence[Version], began: date | None, zone: str | None) -> list[Line]:
+def timeline_of(versions: Sequence[Version], began: date | None, zone: str | None) -> list[FactLine]:
     """The facts that stand, in order of time, each with its other versions."""
-    others: dict[tuple[Any, ...], list[Line]] = {}
+    others: dict[tuple[Any, ...], list[FactLine]] = {}
     for each in versions:
         if not each["standing"]:
             others.setdefault(_identity(each), []).append(_line(each, began, zone))
@@ -91,13 +91,13 @@ def _identity(version: Version) -> tuple[Any, ...]:
     return kind, fact.get(_NAME[kind]), time_of(version)[:16], fact.get("source")
 
 
-def _line(version: Version, began: date | None, zone: str | None, others: tuple[Line, ...] = ()) -> Line:
+def _line(version: Version, began: date | None, zone: str | None, others: tuple[FactLine, ...] = ()) -> FactLine:
     fact, kind = version["fact"], version["kind"]
     when = time_of(version)
     on = _calendar_day(when, zone)
     what = str(fact.get(_NAME[kind], ""))
     limit, times, state = _against_limit(fact) if kind == "lab_result" else ("", None, "")
-    return Line(
+    return FactLine(
         key=key_of(version),
         kind=kind,
         when=when,

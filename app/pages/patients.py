@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from app.access.callers import Scope
 from app.derive.reasons import ExclusionReason
 from app.pages.definitions import rule_in_words
-from app.pages.facts import WHY, Line, attribute_in_words, lines_of, timeline_of, treatment_began
+from app.pages.facts import WHY, FactLine, attribute_in_words, lines_of, timeline_of, treatment_began
 from app.pages.page import PINNED, Names, Page, Reading, Refused, safe_svg, together
 from app.pages.wording import count, figure, words
 
@@ -133,7 +133,7 @@ def _about(timeline: Mapping[str, Any]) -> list[tuple[str, str]]:
             [*known.items(), *more.items()]]  # fmt: skip
 
 
-def _gone(versions: list[dict[str, Any]], lines: list[Line]) -> list[Line]:
+def _gone(versions: list[dict[str, Any]], lines: list[FactLine]) -> list[FactLine]:
     """What was taken back or left out, and of which no version stands."""
     shown = {other.key for line in lines for other in line.others}
     gone = [line for line in lines_of([each for each in versions if not each["standing"]], None, None)

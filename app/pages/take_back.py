@@ -1,4 +1,4 @@
-"""Taking back a row that was loaded by mistake: first what would become of it, then a confirmation, then the receipt.
+"""Taking back a row that was loaded by mistake: first a rehearsal, then a confirmation, then the receipt.
 
 A fact is taken back by the same fact with the status `entered-in-error`. So it stays in the history, and a late retry
 of the sender does not bring it back. An attribute of the patient has no such status here: the timeline is put without
@@ -14,7 +14,7 @@ from fastapi import APIRouter, Form, Request, Response
 
 from app.http.dependencies import PatientId, StudyId
 from app.http.representations import Asked, Document
-from app.pages.facts import Line, Version, key_of, lines_of, note_in_words
+from app.pages.facts import FactLine, Version, key_of, lines_of, note_in_words
 from app.pages.page import Reading, Refused
 from app.pages.patients import versions_of
 from app.pages.routes import Text, asked_of, token_header
@@ -40,7 +40,7 @@ async def take_back(
     token: Text = "",
     confirmed: Annotated[str, Form(max_length=8)] = "",
 ) -> Response:
-    """Show what taking a row back would do; with `confirmed`, do it and show what became of it."""
+    """Show what taking a row back would do; with `confirmed`, do it and show the receipt."""
     asked, names = asked_of(request), {"study": study, "patient": patient}
     address = f"/v1/studies/{study}/patients/{quote(patient)}"
     try:
@@ -82,8 +82,8 @@ def withdrawal(kind: str, fact: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: value for name, value in fact.items() if name in known}, "status": "entered-in-error"}
 
 
-def _shown(patient: str, line: Line, outcome: Mapping[str, Any], done: bool) -> dict[str, Any]:
-    """What became of the row, or would become of it."""
+def _shown(patient: str, line: FactLine, outcome: Mapping[str, Any], done: bool) -> dict[str, Any]:
+    """What the receipt says about the row."""
     receipt = outcome["receipt"]
     rows = [each for each in receipt["lines"] if each["place"] != "/patient"]
     affected = [effect for each in rows for effect in each.get("affects", ())]
