@@ -49,7 +49,7 @@ from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
-from app.pages import documentation, intake_forms, report_routes
+from app.pages import documentation, intake_forms, report_routes, take_back, try_protocol
 from app.pages import routes as pages
 from app.pages.charts import routes as charts
 from app.pages.site import Site, refused_form
@@ -189,6 +189,8 @@ def _all_routes() -> APIRouter:
         audit,
         pages,
         intake_forms,
+        take_back,
+        try_protocol,
         report_routes,
         routes_read,
         routes_about,

@@ -30,6 +30,8 @@ FORMS = frozenset(
     {
         "POST /pages/sign-in", "POST /pages/sign-out", "POST /pages/studies", "POST /pages/studies/{study}/add",
         "POST /pages/studies/{study}/declaration", "POST /pages/studies/{study}/set-aside/{item}",
+        "POST /pages/studies/{study}/patients/{patient}/take-back",
+        "POST /pages/studies/{study}/protocol", "POST /pages/studies/{study}/protocol/try",
     }
 )  # fmt: skip
 """What a form of a page sends. It does nothing by itself: it makes requests in the name of its sender, and each of them

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
@@ -53,7 +53,7 @@ class RevisionSummary(BaseModel):
 
 
 class RevisionPage(BaseModel):
-    """A page of revisions, oldest first."""
+    """A page of revisions."""
 
     items: list[RevisionSummary] = Field(description="The revisions.", examples=[[specimen(RevisionSummary)]])
     next: str | None = Field(
@@ -84,15 +84,22 @@ def _revision_document(record: RevisionRecord) -> dict[str, Any]:
     },
 )
 def list_revisions(
-    request: Request, study: StudyId, state: State, limit: Limit = 100, cursor: Cursor = None
+    request: Request,
+    study: StudyId,
+    state: State,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    order: Annotated[
+        Literal["oldest", "newest"], Query(description="Which revision comes first.", examples=["newest"])
+    ] = "oldest",
 ) -> Response:
     """Every submission that stored something, in the order of acceptance. A submission that changed
     nothing makes no revision.
     """
-    question = ("revisions", study)
+    question = ("revisions", study, order)
     after = state.cursors.read(question, cursor)[0] if cursor else None
     with study_at(state.database, study) as listed:
-        found = listed.revisions(after=after, limit=limit + 1)
+        found = listed.revisions(after=after, limit=limit + 1, newest_first=order == "newest")
     following = state.cursors.sign(question, [found[limit - 1].number]) if len(found) > limit else None
     return page(request, [_revision_document(record) for record in found[:limit]], following)
 

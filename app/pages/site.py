@@ -12,7 +12,6 @@ from anyio.to_thread import run_sync
 from cachetools import LRUCache
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as ScopeOf
 
@@ -24,7 +23,7 @@ from app.http.authentication import who_is_asked
 from app.http.problems import problem
 from app.http.representations import Asked, Document, Representation
 from app.http.responses import etag_from, matches
-from app.pages import any_answer, home, intake, report
+from app.pages import any_answer, home, intake, ledger, lists, patients, protocols, report
 from app.pages.page import PINNED, Names, Page, Part, Reading, Refused, together
 from app.pages.wording import FILTERS, count
 
@@ -35,7 +34,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-PAGES: tuple[Page, ...] = (*home.PAGES, *intake.PAGES, *report.PAGES)
+_ROOMS = (home, intake, patients, ledger, protocols, lists, report)
+PAGES: tuple[Page, ...] = tuple(page for room in _ROOMS for page in room.PAGES)
 """The designed pages; every other answer is shown field by field."""
 _MENU = (
     ("", "Overview"),
@@ -275,8 +275,3 @@ def _reply(
         if matches(if_none_match, tag):
             return Response(status_code=304, headers=headers)
     return Response(body, status, headers, HTML)
-
-
-def safe_svg(svg: str) -> Markup:
-    """A picture that this service drew, to stand in a page as it is."""
-    return Markup(svg)  # noqa: S704 - drawn from numbers; each text in it was escaped by the renderer

@@ -31,7 +31,7 @@ from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
 from app.store.steps import RevisionStep
 from app.store.studies import Study
-from app.store.timelines import ListedPatient
+from app.store.timelines import EVERYBODY, Filters, ListedPatient
 from app.store.worklist import SetAside, SetAsideStep
 from app.timeline.cohort import Cohort
 from app.timeline.resource import StoredResource, SupportedType
@@ -175,12 +175,10 @@ class StudyAt:
         return document
 
     def patients(
-        self, *, after: str | None = None, limit: int = 100, sex: str | None = None, diagnosis: str | None = None
+        self, filters: Filters = EVERYBODY, *, after: str | None = None, limit: int = 100
     ) -> list[ListedPatient]:
         """Patients in code-point order of their identifiers: at most `limit`, after the identifier `after`."""
-        return timelines.list_patients(
-            self._connection, self.id, self.revision, after=after, limit=limit, sex=sex, diagnosis=diagnosis
-        )
+        return timelines.list_patients(self._connection, self.id, self.revision, filters, after=after, limit=limit)
 
     def history(self, patient: str, wanted: Wanted, *, offset: int = 0, limit: int = 100) -> list[Version]:
         """Versions of a patient's facts in the order in which they were stored. Raises `NotFound` and `Erased`."""
@@ -188,9 +186,13 @@ class StudyAt:
         audit.was_read(self.id, [patient])
         return found
 
-    def revisions(self, *, after: int | None = None, limit: int = 100) -> list[RevisionRecord]:
-        """The revisions up to this one in ascending order: at most `limit`, after the number `after`."""
-        listed = revisions.list_revisions(self._connection, self.id, after=after, limit=limit)
+    def revisions(
+        self, *, after: int | None = None, limit: int = 100, newest_first: bool = False
+    ) -> list[RevisionRecord]:
+        """The revisions up to this one in ascending or descending order: at most `limit`, after the number `after`."""
+        listed = revisions.list_revisions(
+            self._connection, self.id, after=after, limit=limit, newest_first=newest_first
+        )
         return [record for record in listed if record.number <= self.revision]
 
     def steps(self, *, after: int) -> dict[int, RevisionStep]:
