@@ -12,14 +12,13 @@ from anyio.to_thread import run_sync
 from cachetools import LRUCache
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from app import __version__
 from app.access.callers import LOCAL, STRANGER, Scope
 from app.http.authentication import who_is_asked
 from app.http.representations import Asked, Document, Representation
 from app.http.responses import etag_from, matches
-from app.pages import any_answer, home
+from app.pages import any_answer, home, labels, overview, plan, question, questions, verify_figure
 from app.pages.page import PINNED, Names, Page, Part, Reading, Refused, together
 from app.pages.wording import FILTERS, count
 
@@ -30,7 +29,14 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-PAGES: tuple[Page, ...] = (*home.PAGES,)
+PAGES: tuple[Page, ...] = (
+    *home.PAGES,
+    *overview.PAGES,
+    *questions.PAGES,
+    *question.PAGES,
+    *verify_figure.PAGES,
+    *plan.PAGES,
+)
 """The designed pages; every other answer is shown field by field."""
 _MENU = (
     ("", "Overview"),
@@ -74,7 +80,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(FILTERS)
+    made.filters.update(FILTERS | labels.FILTERS)
     made.globals.update(count=count, version=__version__)
     return made
 
@@ -116,7 +122,8 @@ class Site:
         key = self._remember(asked, place, reading)
         if key is not None:
             asked.state.answers.keep(names.get("study", ""), key, body, erasures)
-        return _reply(body, 200, self._tag(asked, place, body), if_none_match)
+        status = int(shown.get("status", 200))
+        return _reply(body, status, self._tag(asked, place, body) if status == 200 else None, if_none_match)
 
     async def _kept(self, asked: Asked, place: str) -> bytes | None:
         """The page of before, if every document that it shows is still the same."""
@@ -222,7 +229,7 @@ def _who_asked(asked: Asked, place: str) -> str:
 
 
 def _key(asked: Asked, place: str, tags: Iterable[str | None]) -> str:
-    return etag_from("page", made_by(), _who_asked(asked, place), asked.root, *tags)
+    return etag_from("page", made_by(), _who_asked(asked, place), sorted(asked.caller.scopes), asked.root, *tags)
 
 
 def _reply(
@@ -234,8 +241,3 @@ def _reply(
         if matches(if_none_match, tag):
             return Response(status_code=304, headers=headers)
     return Response(body, status, headers, HTML)
-
-
-def safe_svg(svg: str) -> Markup:
-    """A picture that this service drew, to stand in a page as it is."""
-    return Markup(svg)  # noqa: S704 - drawn from numbers; each text in it was escaped by the renderer
