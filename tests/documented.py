@@ -25,7 +25,9 @@ _SOMETIMES = {
 
 
 class Documented(TestClient):
-    """A client that fails where an answer is not one that the API description gives for the request."""
+    """A client that fails where an answer is not one that the API description gives for the request. A page of an
+    answer is none of the description's.
+    """
 
     prefix = ""
 
@@ -38,7 +40,7 @@ class Documented(TestClient):
         """Send a request and hold its answer against the description."""
         answer = super().request(method, url, **more)
         asked = operation_of(answer.request.method, answer.request.url.path.removeprefix(self.prefix))
-        if asked is not None:
+        if asked is not None and not answer.headers.get("content-type", "").startswith("text/html"):
             name, operation = asked
             self.seen.add((name, str(answer.status_code)))
             wrong = [f"{name}: {answer.status_code} {fault}" for fault in faults(operation, answer)]

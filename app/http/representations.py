@@ -14,13 +14,16 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import Response
 from pydantic_core import from_json
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.callers import STRANGER, Caller
 from app.access.sessions import Session
+from app.errors import ServiceError
 from app.http.addresses import path_of
 from app.http.authentication import PART
 from app.http.openapi import JSON
+from app.http.problems import refusal, unexpected
 from app.http.responses import preferred
 from app.http.state import AppState
 
@@ -110,7 +113,7 @@ class Asked:
             "raw_path": path.encode(),
             "query_string": urlencode(query).encode(),
             "headers": [*kept, accept, *headers],
-            "state": dict(self.scope["state"]),
+            "state": {name: value for name, value in self.scope["state"].items() if name not in {"caller", "session"}},
             PART: self._counted,
         }
         self._counted = True
@@ -182,7 +185,12 @@ class Representations:
             return
         representation, path = wanted
         receive = _shared(receive)
-        answer = await representation.show(Asked(self.app, scope, receive, path))
+        try:
+            answer = await representation.show(Asked(self.app, scope, receive, path))
+        except ClientDisconnect:
+            return
+        except Exception as error:  # this stands outside the guard, which answers the errors of the application
+            answer = refusal(scope, error) if isinstance(error, ServiceError) else unexpected(scope, error)
         answer.headers["Vary"] = "Accept"
         await answer(scope, receive, send)
 

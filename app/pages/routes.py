@@ -48,7 +48,8 @@ def asked_of(request: Request) -> Asked:
 def see_other(request: Request, to: str) -> Response:
     """Go on to a page of this service."""
     place = urlsplit(to)
-    safe = to if to.startswith("/") and not place.netloc and not place.scheme and not to.startswith("//") else "/"
+    own = to.startswith("/") and "\\" not in to and not (place.netloc or place.scheme)
+    safe = to if own else "/"
     return Response(status_code=303, headers={"Location": safe if safe != "/" else f"{asked_of(request).root}/"})
 
 

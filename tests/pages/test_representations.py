@@ -1,0 +1,54 @@
+"""An answer as a page: by suffix or by Accept, with the rights of its reader, and a fault as a page, too."""
+
+import pytest
+
+from tests.api.examples import fill
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+def test_the_suffix_or_the_browser_asks_for_the_page_and_everybody_else_gets_json(client):
+    fill(client, 1)
+    path = "/v1/studies/trial/protocol"
+    asked = [client.get(f"{path}.html"), client.get(path, headers=BROWSER)]
+    assert [answer.headers["content-type"] for answer in asked] == ["text/html; charset=utf-8"] * 2
+    assert asked[0].text == asked[1].text
+    for accept in ("*/*", "application/json", "application/json, text/html;q=0.5"):
+        assert client.get(path, headers={"Accept": accept}).headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/v1/studies/none.html", 404, "There is no study of this name."),
+        ("/v1/studies/trial/analyses/none.html", 404, "weekly-change"),
+        ("/v1/studies/trial/analyses/response-rates.html?level=2", 422, "/query/level"),
+        ("/nothing", 404, "There is nothing"),
+    ],
+)
+def test_a_fault_is_a_page_that_says_what_is_accepted_and_where_to_go(client, path, status, said):
+    fill(client, 1)
+    answer = client.get(path, headers=BROWSER)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert said in answer.text
+    assert "/v1/studies.html" in answer.text
+
+
+def test_a_patient_whose_name_ends_like_the_suffix_can_still_be_read(client):
+    fill(client, 1)
+    body = {"patient": {"id": "a.html", "diagnosis": "polymyositis"}}
+    assert client.put("/v1/studies/trial/patients/a.html", json=body).status_code == 201
+    answer = client.get("/v1/studies/trial/patients/a.html", headers={"Accept": "*/*"})
+    assert answer.json()["patient"]["id"] == "a.html"
+
+
+def test_a_page_has_an_etag_while_all_its_parts_have_one_and_a_new_one_when_a_part_changes(client):
+    fill(client, 1)
+    path = "/v1/studies/trial/protocol.html"
+    first = client.get(path)
+    again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    tag = client.get("/v1/studies/trial/protocol").headers["etag"]
+    other = client.get("/v1/protocols/relative-20").json()
+    assert client.put("/v1/studies/trial/protocol", json=other, headers={"If-Match": tag}).status_code == 200
+    assert client.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 200
