@@ -78,7 +78,7 @@ def interval_cell(row: Given, interval: Given) -> Cell:
     return _none(interval) if limits == NO_FIGURE else Cell(limits, number=True)
 
 
-def test_cell(test: Given) -> Cell:
+def p_cell(test: Given) -> Cell:
     """The p value that decides: the adjusted one, if it was adjusted."""
     adjusted = test.get("adjustment") is not None
     p, below = (test.get("p_adjusted"), None) if adjusted else (test.get("p"), test.get("p_below"))

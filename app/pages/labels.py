@@ -42,7 +42,6 @@ _SENTENCES: dict[str, str] = {
     **{str(code): code.description for code in FlagCode},
     **{str(code): code.description for code in Reason},
     **{str(code): code.description for code in ExclusionReason},
-    **BECAUSE,
 }
 
 
@@ -59,6 +58,11 @@ def method(name: str) -> str:
 def sentence(code: str) -> str:
     """The sentence that explains a code; the code as words where it has none."""
     return _SENTENCES.get(code) or words(code)
+
+
+def because(code: str) -> str:
+    """What decided a claim, as a sentence."""
+    return BECAUSE.get(code) or words(code)
 
 
 def step(name: str) -> str:
@@ -92,6 +96,8 @@ def group(value: dict[str, Any] | str | None) -> str:
     return ", ".join(f"{words(name)}: {each or 'not known'}" for name, each in value.items())
 
 
-FILTERS = {"label": label, "method": method, "sentence": sentence, "step": step, "definition": definition,
-           "group": group}  # fmt: skip
+FILTERS = {
+    "label": label, "method": method, "sentence": sentence, "because": because, "step": step,
+    "definition": definition, "group": group,
+}  # fmt: skip
 """For the templates."""

@@ -2,7 +2,7 @@
 out, and how to cite it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -72,8 +72,14 @@ async def _answered(reading: Reading, options: type[BaseModel], model: type[Base
         "answer": answer,
         "tables": tables_of(answer, model, whole=whole),
         "whole": whole,
+        "needs_groups": _needs_groups(answer),
         "address": address(asked, query, answer["revision"]),
     }
+
+
+def _needs_groups(answer: Mapping[str, Any]) -> bool:
+    """Whether the question compares groups, and none were asked for."""
+    return "no_groups" in {answer.get("reason"), *(row.get("reason") for row in answer["results"])}
 
 
 def _changed(made: Sequence[Control]) -> bool:

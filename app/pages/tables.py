@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.pages.cells import Cell, Given, interval_cell, listed, number_cell, small_result, test_cell
+from app.pages.cells import Cell, Given, interval_cell, listed, number_cell, p_cell, small_result
 from app.pages.labels import group, label, method
 from app.pages.wording import NO_FIGURE, percent, words
 from app.timeline.accepts import Schema, schema_of
@@ -136,7 +136,7 @@ class _Writer:
                     yield place, _interval_column(prefix, of, interval), interval_cell(row, interval)
             elif name == "tests" or _is_test(value):
                 for test in value if isinstance(value, list) else [value]:
-                    yield f"{key}.{test['method']}", _test_column(prefix, name, test), test_cell(test)
+                    yield f"{key}.{test['method']}", _test_column(prefix, name, test), p_cell(test)
             elif isinstance(value, Mapping) and not _is_interval(value) and small_result(name, value) is None:
                 yield from self._fields(value, part, f"{key}.", inside, whose)
             elif _are_rows(value):
