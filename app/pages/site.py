@@ -103,7 +103,7 @@ class Site:
         if_none_match = dict(asked.scope["headers"]).get(b"if-none-match", b"").decode() or None
         kept = await self._kept(asked, place)
         if kept is not None:
-            return _reply(kept, 200, self._tag(asked, place, kept), if_none_match)
+            return _reply(*kept, if_none_match)
         page, names = self._page(asked.path)
         reading = Reading(asked)
         erasures = asked.state.answers.erasures(names.get("study", ""))
@@ -123,10 +123,11 @@ class Site:
         if key is not None:
             asked.state.answers.keep(names.get("study", ""), key, body, erasures)
         status = int(shown.get("status", 200))
-        return _reply(body, status, self._tag(asked, place, body) if status == 200 else None, if_none_match)
+        tag = key or etag_from("page", place, hashlib.sha256(body).hexdigest())
+        return _reply(body, status, tag if status == 200 else None, if_none_match)
 
-    async def _kept(self, asked: Asked, place: str) -> bytes | None:
-        """The page of before, if every document that it shows is still the same."""
+    async def _kept(self, asked: Asked, place: str) -> tuple[bytes, int, str] | None:
+        """The page of before with its status and ETag, if every document that it shows is still the same."""
         known = self._readings.get(_who_asked(asked, place))
         if known is None:
             return None
@@ -134,7 +135,9 @@ class Site:
         found = [await asked.get(*first), *await together(*(asked.get(*part) for part in others))]
         if any(document.status != 304 for document in found):
             return None
-        return asked.state.answers.get(_key(asked, place, [tag for _, _, tag in known]))
+        key = _key(asked, place, [tag for _, _, tag in known])
+        body = asked.state.answers.get(key)
+        return None if body is None else (body, 200, key)
 
     def _remember(self, asked: Asked, place: str, reading: Reading) -> str | None:
         """The key under which the page is kept; `None` if a document has no tag."""
@@ -143,9 +146,6 @@ class Site:
             return None
         self._readings[_who_asked(asked, place)] = list(reading.parts)
         return _key(asked, place, tags)
-
-    def _tag(self, asked: Asked, place: str, body: bytes) -> str:
-        return etag_from("page", place, hashlib.sha256(body).hexdigest())
 
     def _page(self, path: str) -> tuple[Page, Names]:
         for pattern, page in self._pages:

@@ -30,6 +30,7 @@ from tests.bench.growth import growth
 from tests.bench.improvement import improvement_score
 from tests.bench.interval_censored import interval_medians
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
+from tests.bench.pages import pages
 from tests.bench.without_effect import without_effect
 
 PATIENTS = 1_000
@@ -50,6 +51,7 @@ def main() -> None:
             *without_effect(),
             *posting(folder),
             *fhir_bundle(),
+            *pages(folder),
             *bulk(folder),
             *stream_memory(folder),
             *cold_start(folder),

@@ -1,7 +1,14 @@
 """The overview says the headline figures as sentences, with what speaks against them and what is missing."""
 
+import asyncio
+
+import pytest
+from starlette.datastructures import Headers
+
 from app.access.callers import Scope
+from app.http.representations import Document
 from app.pages.headlines import headlines
+from app.pages.page import Reading
 from tests.api.examples import fill, make_study, timeline
 from tests.pages.reading import shown
 
@@ -90,3 +97,20 @@ def test_a_name_that_is_a_script_is_text(client):
     answer = client.get("/v1/studies/bad.html")
     assert "<script>alert" not in answer.text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answer.text
+
+
+class _Asked:
+    """Answers every request with one status."""
+
+    def __init__(self, status):
+        self.status = status
+
+    async def get(self, path, query=()):
+        return Document(self.status, Headers({"etag": '"a"'}), b"<svg/>")
+
+
+@pytest.mark.parametrize(("status", "text", "kept"), [(200, "<svg/>", True), (404, None, True), (503, None, False)])
+def test_a_page_without_a_chart_that_could_not_be_drawn_just_now_is_not_kept(status, text, kept):
+    reading = Reading(_Asked(status))
+    assert asyncio.run(reading.text("/chart")) == text
+    assert all(tag is not None for _, _, tag in reading.parts) is kept
