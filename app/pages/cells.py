@@ -124,7 +124,11 @@ def _unit(row: Given, name: str) -> str:
 
 
 def _is_time(row: Given, name: str) -> bool:
-    return name == "time" or (name == "value" and (row.get("unit") == "d" or "until" in row))
+    return name == "time" or (name == "value" and (row.get("unit") == "d" or _is_mean_time(row)))
+
+
+def _is_mean_time(row: Given) -> bool:
+    return any(interval["of"] == "restricted_mean" for interval in row.get("intervals") or ())
 
 
 def _is_share(row: Given, name: str) -> bool:
@@ -132,6 +136,8 @@ def _is_share(row: Given, name: str) -> bool:
         return False
     if name in {"low", "high"}:
         return "survival" in row
+    if name == "value" and "cause" in row:
+        return True  # a cumulative incidence
     return name in SHARES or (name in {"estimate", "difference", "value"} and row.get("of") == "rate")
 
 

@@ -124,7 +124,7 @@ class _Writer:
     def _fields(self, row: Given, schema: Schema, prefix: str, inside: dict[str, _Inside], whose: str) -> Found:
         own = _Intervals.of_row(row)
         for name, value in row.items():
-            if name in _NEVER or (name in _IN_CELLS and (prefix or "value" in row)):
+            if name in _NEVER or (name in _IN_CELLS and (prefix or "value" in row)) or (prefix and name == "convention"):
                 continue
             key, part = f"{prefix}{name}", self._part(schema, name)
             if name == "group" and not isinstance(value, str):

@@ -43,7 +43,7 @@ def test_the_p_that_decides_is_shown_and_none_is_zero():
     assert p_cell(TEST).text == "0.086"
     assert p_cell(TEST | {"adjustment": None}).text == "0.043"
     assert p_cell(TEST | {"p_adjusted": 1e-9}).text == "< 0.001"
-    assert p_cell(TEST | {"p": None, "p_below": 1e-300, "adjustment": None}).text == "< 1e-300"
+    assert p_cell(TEST | {"p": None, "p_below": 1e-300, "adjustment": None}).text == "< 0.001"
 
 
 def test_a_number_that_is_missing_says_why():
@@ -64,6 +64,15 @@ def test_a_limit_that_is_not_reached_is_not_the_same_as_no_limit():
 def test_a_time_keeps_its_half_day():
     assert (days(334.5), days(42.0), days(1234.25)) == ("334.5", "42", "1234.2")
     assert number_cell({"value": 334.5, "unit": "d"}, "value").text == "334.5 d"
+    mean = {"of": "restricted_mean", "method": "normal", "level": 0.95, "low": 191.05, "high": 329.44, "reason": None}
+    row = {"until": 365, "value": 260.25, "intervals": [mean]}
+    assert number_cell(row, "value", mean).text == "260.2 (191.1 to 329.4)"
+
+
+def test_a_cumulative_incidence_is_a_share_and_no_time():
+    limits = {"of": "incidence", "method": "x", "level": 0.95, "low": 0.335, "high": 0.848, "reason": None}
+    row = {"cause": "abnormal", "until": 365, "value": 0.583, "intervals": [limits]}
+    assert number_cell(row, "value", limits).text == "58.3\u00a0% (33.5\u00a0% to 84.8\u00a0%)"
 
 
 def test_a_rate_per_exposure_is_no_percentage():
