@@ -175,6 +175,34 @@ def openapi() -> None:
 
 
 @cli.command()
+def report(
+    study: Annotated[str, typer.Argument(help="The study.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write: .pdf, .html or .md.")],
+    revision: Annotated[int | None, typer.Option(min=0, help="Revision, instead of the latest one.")] = None,
+    address: Annotated[
+        str, typer.Option(help="Address of the service, which the report prints beside each figure.")
+    ] = "http://localhost:8000",
+) -> None:
+    """Print the report of a study into a file."""
+    import asyncio
+
+    from app.http.representations import read_here
+    from app.main import create_app
+
+    if output.suffix not in {".pdf", ".html", ".md"}:
+        stop("The name of the file ends with .pdf, .html or .md.", 2)
+    own = {"allow_unauthenticated": True, "require_keys": False, "compute_workers": 0}
+    app = create_app(read_settings().model_copy(update=own))
+    query = [] if revision is None else [("revision", str(revision))]
+    found = asyncio.run(read_here(app, address.rstrip("/"), f"/v1/studies/{study}/report{output.suffix}", query))
+    if found.status != 200:
+        problem = found.json()
+        stop(problem.get("detail") or problem["title"], 2)
+    output.write_bytes(found.body)
+    print(f"{output}: {len(found.body):,} bytes")
+
+
+@cli.command()
 def mllp(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 selects a free one.")] = None,
     study: Annotated[str | None, typer.Option(help="Study that the messages go to.")] = None,

@@ -46,7 +46,9 @@ from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
+from app.pages import report_routes
 from app.pages import routes as pages
+from app.pages.charts import routes as charts
 from app.pages.site import Site
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
@@ -174,11 +176,13 @@ def _all_routes() -> APIRouter:
         hl7v2,
         analyses,
         datasets,
+        charts,
         calculators,
         revisions,
         session,
         audit,
         pages,
+        report_routes,
         routes_read,
         routes_about,
         routes_write,

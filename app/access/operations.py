@@ -33,8 +33,8 @@ needs its own scope.
 _NEEDS: dict[Scope, tuple[str, ...]] = {
     Scope.READ: (
         "GET /v1/studies", f"GET {_STUDY}", f"GET {_STUDY}/protocol", f"GET {_STUDY}/revisions", f"GET {_STUDY}/intake",
-        f"GET {_STUDY}/datasets", f"GET {_FHIR}/metadata", "GET /v1/protocols", "GET /v1/protocols/{protocol}",
-        "GET /v1/templates/labs.csv",
+        f"GET {_STUDY}/datasets", f"GET {_STUDY}/charts", f"GET {_FHIR}/metadata", "GET /v1/protocols",
+        "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv",
     ),
     Scope.INGEST: (
         f"PUT {_PATIENT}", f"POST {_PATIENT}/events", f"POST {_STUDY}/timelines", f"POST {_STUDY}/labs",
@@ -43,8 +43,10 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         *(f"{method} {_FHIR}/{name}/{{id}}" for name in _TYPES for method in ("PUT", "DELETE")),
     ),
     Scope.ANALYSE: (
+        f"GET {_STUDY}/report", f"GET {_STUDY}/report.pdf", f"GET {_STUDY}/report.md",
         f"GET {_STUDY}/analyses", *(f"{method} {path}" for path in _QUESTIONS for method in ("GET", "POST")),
-        f"GET {_STUDY}/comparisons/{{other}}", f"GET {_STUDY}/changes", f"GET {_FHIR}/MeasureReport/{{analysis}}",
+        f"GET {_STUDY}/comparisons/{{other}}", f"GET {_STUDY}/charts/{{name}}", f"GET {_STUDY}/changes",
+        f"GET {_FHIR}/MeasureReport/{{analysis}}",
         "POST /v1/analyses", "POST /v1/verify", "GET /v1/planning/proportion", "GET /v1/planning/paired-change",
         "GET /v1/planning/median-time",
     ),

@@ -43,7 +43,7 @@ from app.http.dependencies import (
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
 from app.http.problems import Proposed
-from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, notes_document, receipt_document
+from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, long_receipt, notes_document
 from app.http.responses import address, page, reply, tagged, written
 from app.http.state import AppState
 from app.readers.json_timelines import read_timeline
@@ -129,13 +129,13 @@ class TimelineOutcome(BaseModel):
 
 
 def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
-    """The outcome of a timeline as a JSON object."""
+    """The outcome of a timeline as a JSON object, to be written once."""
     return {
         "patient": outcome.patient,
         "status": outcome.status,
         "revision": outcome.revision,
         "counts": outcome.counts.as_dict(),
-        "receipt": receipt_document(outcome.receipt),
+        "receipt": long_receipt(outcome.receipt),
     }
 
 
@@ -289,8 +289,8 @@ def post_events(
     patients = NativePatients(store, study, state.settings.secret, now)
     submitter = Submitter(store, study, FORMAT, now, client=client, full=receipt is not None)
     with submitter.refusals_counted():
-        history = _read_history(patient, body, now, patients)
-        outcome = batches.add_timeline(submitter, patients, history)
+        # No name holds the history, so that its memory is free when the answer is written.
+        outcome = batches.add_timeline(submitter, patients, _read_history(patient, body, now, patients))
     return _answer(request, store, study, outcome)
 
 

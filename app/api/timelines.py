@@ -21,6 +21,7 @@ from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
 from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
 from app.store.engine import Database
+from app.store.gc_pause import gc_paused
 from app.submission.batches import ItemOutcome, ItemStatus, counted, facts_of, lost, store_table, store_timelines
 from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
@@ -161,6 +162,7 @@ _OUTCOMES["content"][NDJSON] = {
         NothingKept.status: _REFUSED,
     },
 )
+@gc_paused()  # what the answer was made of is gone before the collector would examine it
 def post_timelines(
     request: Request,
     study: StudyId,
@@ -211,12 +213,12 @@ def _outcomes(
     refused = [outcome.error for outcome in outcomes]
     count_refused(request.scope, [each for each in refused if not faults or not isinstance(each, InvalidDocument)])
     facts = facts_document(facts_of(outcomes))
-    items = [item_document(outcome) for outcome in outcomes]
-    document = {"items": items, "counts": counted(outcomes), "facts": facts, **more} | rehearsed_proposals(store, study)
+    items = (item_document(outcome) for outcome in outcomes)  # made when they are written: all need much memory
+    counts = {"counts": counted(outcomes), "facts": facts, **more} | rehearsed_proposals(store, study)
     if outcomes and all(map(lost, outcomes)):
-        raise NothingKept(faults=faults, members=document)
+        raise NothingKept(faults=faults, members={"items": list(items)} | counts)
     count_refused(request.scope, [InvalidDocument(faults=faults)] if faults else [])
-    return reply(document)
+    return reply({"items": items} | counts)
 
 
 CsvBody = Annotated[bytes, Depends(body_of(CSV, f"{CSV}; charset=utf-8", f"{CSV};charset=utf-8"))]
@@ -347,6 +349,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
         NothingKept.status: _REFUSED,
     },
 )
+@gc_paused()  # as above
 def post_labs(
     request: Request,
     study: StudyId,

@@ -4,10 +4,10 @@ New answers are computed by workers. If the client goes away, they are given up.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request, Response
@@ -25,6 +25,8 @@ from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
 
+Answered = TypeVar("Answered")
+
 
 @dataclass(frozen=True, slots=True)
 class Asker:
@@ -38,16 +40,20 @@ class Asker:
         """What the work gives, which reads these studies. If the client goes away first, `ClientDisconnect` is raised
         and the work is given up.
         """
-        answering = asyncio.ensure_future(self.state.computing.answer(self.client, studies, tag, work))
+        return await self.while_here(self.state.computing.answer(self.client, studies, tag, work))
+
+    async def while_here(self, answering: Coroutine[Any, Any, Answered]) -> Answered:
+        """The result, unless the client goes away first: then it is given up, and `ClientDisconnect` is raised."""
+        answer = asyncio.ensure_future(answering)
         leaving = asyncio.ensure_future(self._has_gone())
         try:
-            await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
-            if not answering.done():
+            await asyncio.wait([answer, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
                 await leaving
                 raise ClientDisconnect
-            return await answering
+            return await answer
         finally:
-            answering.cancel()
+            answer.cancel()
             leaving.cancel()
 
     async def _has_gone(self) -> None:

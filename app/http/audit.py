@@ -19,14 +19,16 @@ from app.store.audit_trail import AuditTrail
 
 NOT_AUDITED = frozenset(
     {
-        "home", "docs", "openapi_as_json", "openapi_as_yaml", "getLiveness", "getReadiness", "metrics", "listProblems",
-        "getProblem", "listStudies", "getStudy", "getStudyProtocol", "listProtocols", "getProtocol", "getLabsTemplate",
-        "listRevisions", "listDatasets", "getIntake", "fhirCapabilities", "read_own_session", "planProportion",
-        "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored",
+        "home", "docs", "openapi_as_json", "openapi_as_yaml", "getLiveness", "getReadiness", "metrics",
+        "listProblems", "getProblem", "listStudies", "getStudy", "getStudyProtocol", "listProtocols", "getProtocol",
+        "getLabsTemplate", "listRevisions", "listDatasets", "getIntake", "fhirCapabilities", "read_own_session",
+        "planProportion", "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored", "page_file",
+        "sign_in", "sign_out", "getPrintedReport", "get_printed_report", "listCharts",
     }
 )  # fmt: skip
 """Operations that show what is declared or counted, what the caller has sent, or the caller itself, and nothing that is
-stored of a patient or of who has read it. Every other operation has a row.
+stored of a patient or of who has read it; and those that are made of other operations, which have rows of their own.
+Every other operation has a row.
 """
 SESSIONS = ("begin_session", "end_session")
 """The operations that begin and end sessions. They belong to no study, and have no answer without a row."""

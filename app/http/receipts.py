@@ -65,6 +65,14 @@ def receipt_document(receipt: Receipt) -> dict[str, Any]:
     }
 
 
+def long_receipt(receipt: Receipt) -> dict[str, Any]:
+    """The same, to be written once: its lines are made when they are written, because all need much memory."""
+    return {
+        "counts": facts_document(receipt.counts),
+        "lines": (_line(line) for line in receipt.lines),
+    }
+
+
 def facts_document(counts: Mapping[Disposition, int]) -> dict[str, int]:
     """Numbers of facts by disposition as a JSON object."""
     return {name: counts.get(disposition, 0) for disposition, name in _NAMES}

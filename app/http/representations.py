@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Response
 from pydantic_core import from_json
+from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -125,6 +126,35 @@ class Asked:
         return answer
 
 
+ORIGIN = "myoresponse.origin"
+"""The address of the service as it is to be printed, where no Host header says it."""
+
+
+def origin_of(scope: Scope) -> str:
+    """The address of this service, as the reader named it."""
+    if ORIGIN in scope:
+        return str(scope[ORIGIN])
+    host = Headers(scope=scope).get("host", "")
+    return f"{scope.get('scheme', 'http')}://{host}{scope.get('root_path', '')}"
+
+
+async def read_here(app: Starlette, origin: str, path: str, query: Sequence[tuple[str, str]]) -> Document:
+    """The document at an address of an application that does not serve. `origin` is where it would be served."""
+    async with app.router.lifespan_context(app) as state:
+        scope = {
+            "type": "http", "http_version": "1.1", "scheme": "http", "method": "GET", "root_path": "", "app": app,
+            "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 0),
+            "query_string": b"", "path": path, "state": dict(state or {}), ORIGIN: origin,
+        }  # fmt: skip
+        return await Asked(app, scope, _never, path).send("GET", path, query)
+
+
+async def _never() -> Message:
+    """No message comes."""
+    await asyncio.Event().wait()
+    return {"type": "http.disconnect"}
+
+
 async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> Document:
     status, headers, parts, sent = 0, Headers(), [b""], False
 
@@ -180,7 +210,7 @@ class Representations:
         wanted = self.wanted(scope) if scope["type"] == "http" else None
         if wanted is None:
             if scope["type"] == "http":
-                scope["state"] = {**scope.get("state", {}), "asked": Asked(self.app, scope, receive, path_of(scope))}
+                scope["state"] = {**scope.get("state", {}), "asked": Asked(self.app, scope, _never, path_of(scope))}
             await self.app(scope, receive, send)
             return
         representation, path = wanted

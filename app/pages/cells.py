@@ -24,7 +24,7 @@ _AS_IT_IS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ShownCell:
     """One cell. `why` explains a number that is missing."""
 
     text: str
@@ -52,7 +52,7 @@ def days(value: float) -> str:
     return figure(value) if float(value).is_integer() else f"{value:.1f}".removesuffix(".0")
 
 
-def number_cell(row: Given, name: str, interval: Given | None = None) -> Cell:
+def number_cell(row: Given, name: str, interval: Given | None = None) -> ShownCell:
     """A field of a row, with the limits of its interval."""
     value, share = row[name], _is_share(row, name)
     limits = NO_FIGURE if interval is None else written_limits(interval, share=share)
@@ -60,57 +60,61 @@ def number_cell(row: Given, name: str, interval: Given | None = None) -> Cell:
     if value is None:
         return _none(row, between)
     if isinstance(value, bool):
-        return Cell("yes" if value else "no")
+        return ShownCell("yes" if value else "no")
     if isinstance(value, str):
-        return Cell(_word(name, value))
+        return ShownCell(_word(name, value))
     if name in {"p", "p_adjusted"}:
-        return Cell(written_p(value), number=True)
+        return ShownCell(written_p(value), number=True)
     written = days(value) if _is_time(row, name) else _written(value, share=share)
-    return Cell(written + _unit(row, name) + between, number=True)
+    return ShownCell(written + _unit(row, name) + between, number=True)
 
 
-def interval_cell(row: Given, interval: Given) -> Cell:
+def interval_cell(row: Given, interval: Given) -> ShownCell:
     """The limits of an interval, behind its own estimate if it has one."""
     share = _is_share(row, interval["of"]) or (interval["of"] == "rate" and not _has_exposure(row))
     limits = written_limits(interval, share=share)
     if interval.get("estimate") is not None:
-        return Cell(f"{_written(interval['estimate'], share=share)} ({limits})", number=True)
-    return _none(interval) if limits == NO_FIGURE else Cell(limits, number=True)
+        return ShownCell(f"{_written(interval['estimate'], share=share)} ({limits})", number=True)
+    return _none(interval) if limits == NO_FIGURE else ShownCell(limits, number=True)
 
 
-def p_cell(test: Given) -> Cell:
+def p_cell(test: Given) -> ShownCell:
     """The p value that decides: the adjusted one, if it was adjusted."""
     adjusted = test.get("adjustment") is not None
     p, below = (test.get("p_adjusted"), None) if adjusted else (test.get("p"), test.get("p_below"))
-    return _none(test) if p is None and below is None else Cell(written_p(p, below), number=True)
+    return _none(test) if p is None and below is None else ShownCell(written_p(p, below), number=True)
 
 
-def small_result(name: str, value: object) -> Cell | None:
+def small_result(name: str, value: object) -> ShownCell | None:
     """A small result that is read as one; `None` for every other value."""
     if not isinstance(value, Mapping):
         return None
     if name in {"definition", "criterion", "window", "variant"}:
-        return Cell(definition(value))
+        return ShownCell(definition(value))
     for fields, write in _SMALL:
         if fields <= value.keys():
             return write(value)
-    return Cell(figure(value["n"]), number=True) if value.keys() == {"n", "reason"} and value["n"] is not None else None
+    return (
+        ShownCell(figure(value["n"]), number=True)
+        if value.keys() == {"n", "reason"} and value["n"] is not None
+        else None
+    )
 
 
-def listed(value: Sequence[Any]) -> Cell:
+def listed(value: Sequence[Any]) -> ShownCell:
     """A list of single values."""
     if not value:
-        return Cell("none")
+        return ShownCell("none")
     if len(value) == 2 and all(isinstance(each, int) for each in value):
-        return Cell(f"{figure(value[0])} to {figure(value[1])}")
+        return ShownCell(f"{figure(value[0])} to {figure(value[1])}")
     if len(value) > 12 or isinstance(value[0], list | dict):
-        return Cell(f"{len(value)} values")
-    return Cell(", ".join(each if isinstance(each, str) else figure(each) for each in value))
+        return ShownCell(f"{len(value)} values")
+    return ShownCell(", ".join(each if isinstance(each, str) else figure(each) for each in value))
 
 
-def _none(found: Given, limits: str = "") -> Cell:
+def _none(found: Given, limits: str = "") -> ShownCell:
     why = found.get("reason")
-    return Cell(NO_FIGURE + limits, sentence(why) if isinstance(why, str) else None, number=True)
+    return ShownCell(NO_FIGURE + limits, sentence(why) if isinstance(why, str) else None, number=True)
 
 
 def _word(name: str, value: str) -> str:
@@ -155,55 +159,55 @@ def _behind(found: Given, *, share: bool = False) -> str:
     return "" if limits == NO_FIGURE else f" ({limits})"
 
 
-def _definition(value: Given) -> Cell:
-    return Cell(definition(value))
+def _definition(value: Given) -> ShownCell:
+    return ShownCell(definition(value))
 
 
-def _of_all_treated(value: Given) -> Cell:
+def _of_all_treated(value: Given) -> ShownCell:
     if value["rate"] is None:
         return _none(value)
     text = f"{figure(value['counted'])}/{figure(value['of'])}, {percent(value['rate'])}{_behind(value, share=True)}"
-    return Cell(text + (f"; at most {figure(value['at_most'])}" if value["not_judged"] else ""), number=True)
+    return ShownCell(text + (f"; at most {figure(value['at_most'])}" if value["not_judged"] else ""), number=True)
 
 
-def _per_exposure(value: Given) -> Cell:
+def _per_exposure(value: Given) -> ShownCell:
     if value["rate"] is None:
         return _none(value)
     counted = f"; {figure(value['events'])} in {figure(value['exposure'])}"
-    return Cell(f"{figure(value['rate'])} per {value['unit']}{_behind(value)}{counted}", number=True)
+    return ShownCell(f"{figure(value['rate'])} per {value['unit']}{_behind(value)}{counted}", number=True)
 
 
-def _between(value: Given) -> Cell:
+def _between(value: Given) -> ShownCell:
     if value["left"] is None:
         return _none(value)
     right = "" if value["right"] is None else f" and at most {days(value['right'])}"
-    return Cell(f"later than {days(value['left'])}{right} {value['unit']}{_behind(value)}", number=True)
+    return ShownCell(f"later than {days(value['left'])}{right} {value['unit']}{_behind(value)}", number=True)
 
 
-def _summary(value: Given) -> Cell:
+def _summary(value: Given) -> ShownCell:
     if value["mean"] is None:
         return _none(value)
     spread = "" if value["sd"] is None else f" (SD {figure(value['sd'])})"
     quartiles = f"median {figure(value['median'])} [{figure(value['q1'])}, {figure(value['q3'])}]"
-    return Cell(f"mean {figure(value['mean'])}{spread}, {quartiles}, n {figure(value['n'])}", number=True)
+    return ShownCell(f"mean {figure(value['mean'])}{spread}, {quartiles}, n {figure(value['n'])}", number=True)
 
 
-def _spread(value: Given) -> Cell:
+def _spread(value: Given) -> ShownCell:
     if value["median"] is None:
         return _none(value)
     span = f"{figure(value['smallest'])} to {figure(value['largest'])}"
-    return Cell(f"median {figure(value['median'])} ({span}), n {figure(value['n'])}", number=True)
+    return ShownCell(f"median {figure(value['median'])} ({span}), n {figure(value['n'])}", number=True)
 
 
-def _range(value: Given) -> Cell:
+def _range(value: Given) -> ShownCell:
     if value["value"] is None:
         return _none(value)
     share = value["of"] == "rate"
     span = f"{_written(value['low'], share=share)} to {_written(value['high'], share=share)}"
-    return Cell(f"{_written(value['value'], share=share)} ({span})", number=True)
+    return ShownCell(f"{_written(value['value'], share=share)} ({span})", number=True)
 
 
-_SMALL: tuple[tuple[frozenset[str], Callable[[Given], Cell]], ...] = (
+_SMALL: tuple[tuple[frozenset[str], Callable[[Given], ShownCell]], ...] = (
     (frozenset({"id", "parameters"}), _definition),
     (frozenset({"counted", "of", "not_judged", "at_most", "rate", "intervals"}), _of_all_treated),
     (frozenset({"events", "exposure", "rate", "unit"}), _per_exposure),

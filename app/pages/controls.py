@@ -29,7 +29,7 @@ _NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
+class FormControl:
     """One control. `refused` says why the value that was sent is not accepted."""
 
     name: str
@@ -58,7 +58,7 @@ def given(query: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 def controls(
     model: type[BaseModel], query: Sequence[tuple[str, str]], problem: Mapping[str, Any] | None = None,
     *, without: frozenset[str] = frozenset(),
-) -> list[Control]:  # fmt: skip
+) -> list[FormControl]:  # fmt: skip
     """A control for each field of a model of parameters, with the values of a request and why they were refused."""
     sent = dict(query)
     refused = faults_of(problem)
@@ -74,7 +74,7 @@ def controls(
         default = field.default if isinstance(field.default, int | float | str) else None
         choices = [(word, method(word)) for word in words] or ([("true", "yes"), ("false", "no")] if is_flag else [])
         found.append(
-            Control(
+            FormControl(
                 name=name,
                 label=_NAMES.get(name) or label(name),
                 note=(field.description or "").replace("`", ""),

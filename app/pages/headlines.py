@@ -14,7 +14,7 @@ Claims = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Headline:
+class HeadlineFigure:
     """One figure: what it is of, the number, the sentence, the rule, and the claims that its answer makes of it."""
 
     question: str
@@ -25,16 +25,16 @@ class Headline:
     claims: Claims
 
 
-def headlines(answers: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
+def headlines(answers: Mapping[str, Mapping[str, Any]]) -> list[HeadlineFigure]:
     """The headline figures of the answers of a report."""
-    found: list[Headline] = []
+    found: list[HeadlineFigure] = []
     for question, write in _WRITE.items():
         if (answer := answers.get(question)) and answer["results"]:
             found += write(question, answer)
     return found
 
 
-def _responses(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
+def _responses(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFigure]:
     rows = [row for row in answer["results"] if row["primary"]] or answer["results"]
     for row in rows:
         rule = definition(row["definition"])
@@ -46,10 +46,10 @@ def _responses(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
                 f"{figure(row['responders'])} of {count(row['evaluable'], 'patient')} responded in {row['measure']}: "
                 f"{percent(row['rate'])} ({_ci(row['intervals'][0], share=True)})."
             )
-        yield Headline(question, f"{row['measure']} response", percent(row["rate"]), text, rule, of[:1])
+        yield HeadlineFigure(question, f"{row['measure']} response", percent(row["rate"]), text, rule, of[:1])
 
 
-def _weeks(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
+def _weeks(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFigure]:
     last: dict[str, Mapping[str, Any]] = {}
     first_scale: dict[str, str] = {}
     for row in answer["results"]:
@@ -74,10 +74,10 @@ def _weeks(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
             claim for claim in answer["claims"] if claim.get("measure") == measure and claim["code"].startswith("onset")
         ]
         claims = [claim for claim in claims if not ratio or "ln" in claim["text"] or len(claims) == 1]
-        yield Headline(question, f"{measure} at week {row['week']}", number, text, "", claims)
+        yield HeadlineFigure(question, f"{measure} at week {row['week']}", number, text, "", claims)
 
 
-def _changes(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
+def _changes(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFigure]:
     for row in answer["results"]:
         found = row["difference"]
         value = found["ratio_of_ratios"]
@@ -90,7 +90,7 @@ def _changes(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
                 f"{_weeks_of(row['after'])}. The one divided by the other is {figure(value)} ({_ci(interval)}), in "
                 f"{count(row['n'], 'patient')}{_p(found['tests'])}."
             )
-        yield Headline(question, "CK after against before", "–" if value is None else f"× {figure(value)}", text, "",
+        yield HeadlineFigure(question, "CK after against before", "–" if value is None else f"× {figure(value)}", text, "",
                        answer["claims"][:1])  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def _weeks_of(part: Mapping[str, Any]) -> str:
     return f"weeks {figure(part['weeks'][0])} to {figure(part['weeks'][1])}"
 
 
-def _times(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
+def _times(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFigure]:
     by_code = {claim["code"]: claim for claim in answer["claims"]}
     for row in answer["results"]:
         first = row["time_to_first_normal"]
@@ -117,7 +117,7 @@ def _times(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
 
 def _time(
     question: str, topic: str, median: Mapping[str, Any], of: str, claim: Mapping[str, Any] | None
-) -> Headline:  # fmt: skip
+) -> HeadlineFigure:  # fmt: skip
     value = median["value"]
     if value is None:
         number = "not reached" if median["reason"] == "not_reached" else "–"
@@ -125,10 +125,10 @@ def _time(
     else:
         number = f"{days(value)} {median['unit']}"
         text = f"The median is {days(value)} days ({_ci(median['intervals'][0])}), from {of}."
-    return Headline(question, topic, number, text, "", [] if claim is None else [claim])
+    return HeadlineFigure(question, topic, number, text, "", [] if claim is None else [claim])
 
 
-def _reactions(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
+def _reactions(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFigure]:
     for row in answer["results"]:
         text = f"Nobody was treated. {_why(row)}"
         if row["rate"] is not None:
@@ -137,7 +137,7 @@ def _reactions(question: str, answer: Mapping[str, Any]) -> Iterator[Headline]:
                 f"reaction: {percent(row['rate'])} ({_ci(row['intervals'][0], share=True)}). "
                 f"{figure(row['patients_with_serious_event'])} had a serious event."
             )
-        yield Headline(question, "Adverse reactions", percent(row["rate"]), text, "", answer["claims"][:1])
+        yield HeadlineFigure(question, "Adverse reactions", percent(row["rate"]), text, "", answer["claims"][:1])
 
 
 def _ci(interval: Mapping[str, Any] | None, *, share: bool = False) -> str:

@@ -36,7 +36,7 @@ OF_OVERVIEW = ("weekly-change", "response-waterfall", "ck-normal-time", "adverse
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ShownChart:
     """A chart of a page in two widths."""
 
     name: str
@@ -47,7 +47,7 @@ class Picture:
 
 async def pictures(
     reading: Reading, study: str, names: Iterable[str], revision: int | None, options: Sequence[tuple[str, str]] = ()
-) -> list[Picture]:
+) -> list[ShownChart]:
     """The charts that there are, of this revision. Who may not read patients sees none that has a mark for each."""
     known = [name for name in names if Scope.READ_PATIENTS in reading.asked.caller.scopes or name not in OF_PATIENTS]
     query = [(name, value) for name, value in options if name not in PINNED]
@@ -61,5 +61,7 @@ async def pictures(
     )
     pairs = zip(known, drawn[::2], drawn[1::2], strict=True)
     return [
-        Picture(name, TITLES[name], safe_svg(wide), safe_svg(narrow)) for name, wide, narrow in pairs if wide and narrow
+        ShownChart(name, TITLES[name], safe_svg(wide), safe_svg(narrow))
+        for name, wide, narrow in pairs
+        if wide and narrow
     ]

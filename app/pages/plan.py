@@ -18,7 +18,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 560, 260, 70, 44
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class PlanForm:
     """One way to plan: its form, which parameter is the size, and what a size gives."""
 
     title: str
@@ -84,17 +84,17 @@ def _of_median(found: Mapping[str, Any], sent: Mapping[str, str]) -> list[str]:
 
 
 KINDS = {
-    "proportion": Kind(
+    "proportion": PlanForm(
         "A rate", "How precise is a rate from n patients, or how many patients does a narrow interval need?",
         ProportionPlan, "n", ("rate", "level"), "Half width of the interval",
         lambda found: found["precision"]["expected_half_width"], percent, _of_proportion,
     ),
-    "paired-change": Kind(
+    "paired-change": PlanForm(
         "A change", "What change can n patients show, or how many patients does a change need?",
         ChangePlan, "n", ("sd", "power", "alpha"), "Difference that can be shown",
         lambda found: found["detectable"]["difference"], figure, _of_change,
     ),
-    "median-time": Kind(
+    "median-time": PlanForm(
         "A median time", "How precise is a median time after n events, or how many events does a narrow interval need?",
         MedianPlan, "events", ("level",), "Upper limit / lower limit",
         lambda found: found["precision"]["ratio"], figure, _of_median,
@@ -132,7 +132,7 @@ async def _fill(reading: Reading, names: Names) -> dict[str, Any]:
 
 
 async def _sizes(
-    reading: Reading, name: str, kind: Kind, query: Sequence[tuple[str, str]]
+    reading: Reading, name: str, kind: PlanForm, query: Sequence[tuple[str, str]]
 ) -> list[tuple[int, float | None]]:
     """What other sizes give under the same assumptions."""
     assumed = [pair for pair in query if pair[0] in kind.assumed]
@@ -143,7 +143,7 @@ async def _sizes(
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class SizeCurve:
     """The picture: where its points, its marks and their texts stand."""
 
     points: list[tuple[float, float]]
@@ -156,7 +156,7 @@ class Curve:
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.points)
 
 
-def curve(points: Sequence[tuple[float, float]], written: Callable[[float | None], str]) -> Curve | None:
+def curve(points: Sequence[tuple[float, float]], written: Callable[[float | None], str]) -> SizeCurve | None:
     """The picture of what each size gives; `None` if there is nothing to draw."""
     if len(points) < 2:
         return None
@@ -168,7 +168,7 @@ def curve(points: Sequence[tuple[float, float]], written: Callable[[float | None
     def up(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 20) * value / highest
 
-    return Curve(
+    return SizeCurve(
         [(across(size), up(value)) for size, value in points],
         [(across(most * part / 4), figure(most * part / 4)) for part in range(5)],
         [(up(highest * part / 4), NO_FIGURE if not highest else written(highest * part / 4)) for part in range(5)],

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from app.analyses import QUESTIONS
 from app.analyses.answer_document import answer_model
 from app.analyses.comparison.study_comparison import BetweenStudies, StudyComparison
-from app.http.representations import Asked
-from app.pages.controls import PAGE_ONLY, Control, controls, elsewhere, given
+from app.http.representations import Asked, origin_of
+from app.pages.controls import PAGE_ONLY, FormControl, controls, elsewhere, given
 from app.pages.page import PINNED, Names, Page, Reading, Refused
 from app.pages.pictures import OF_QUESTION, pictures
 from app.pages.questions import ABOUT
@@ -82,16 +82,15 @@ def _needs_groups(answer: Mapping[str, Any]) -> bool:
     return "no_groups" in {answer.get("reason"), *(row.get("reason") for row in answer["results"])}
 
 
-def _changed(made: Sequence[Control]) -> bool:
+def _changed(made: Sequence[FormControl]) -> bool:
     return any(each.changed or each.refused for each in made)
 
 
 def address(asked: Asked, query: Sequence[tuple[str, str]], revision: int | None) -> str:
     """The address that shows this page again, whatever is stored later."""
-    host = dict(asked.scope["headers"]).get(b"host", b"").decode("latin-1")
     kept = [pair for pair in query if pair[0] not in {*PINNED, *PAGE_ONLY}]
     pinned = [] if revision is None else [("revision", str(revision))]
-    return f"{asked.scope.get('scheme', 'http')}://{host}{asked.root}{asked.path}.html?{urlencode([*kept, *pinned])}"
+    return f"{origin_of(asked.scope)}{asked.path}.html?{urlencode([*kept, *pinned])}"
 
 
 PAGES = (

@@ -11,14 +11,14 @@ from urllib.parse import urlencode
 from anyio.to_thread import run_sync
 from cachetools import LRUCache
 from fastapi import Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from app import __version__
 from app.access.callers import LOCAL, STRANGER, Scope
 from app.http.authentication import who_is_asked
 from app.http.representations import Asked, Document, Representation
 from app.http.responses import etag_from, matches
-from app.pages import any_answer, home, labels, overview, plan, question, questions, verify_figure
+from app.pages import any_answer, home, labels, overview, plan, question, questions, report, verify_figure
 from app.pages.page import PINNED, Names, Page, Part, Reading, Refused, together
 from app.pages.wording import FILTERS, count
 
@@ -36,6 +36,7 @@ PAGES: tuple[Page, ...] = (
     *question.PAGES,
     *verify_figure.PAGES,
     *plan.PAGES,
+    *report.PAGES,
 )
 """The designed pages; every other answer is shown field by field."""
 _MENU = (
@@ -65,7 +66,7 @@ def file_digest() -> str:
 def made_by() -> str:
     """The digest of everything of this room that a page is made with."""
     whole = hashlib.sha256(file_digest().encode())
-    for file in sorted([*HERE.rglob("*.html"), *HERE.rglob("*.py")]):
+    for file in sorted([*HERE.rglob("*.html"), *HERE.rglob("*.md"), *HERE.rglob("*.py")]):
         whole.update(file.read_bytes())
     return whole.hexdigest()[:16]
 
@@ -75,7 +76,7 @@ def environment() -> Environment:
     """The templates. Every text is escaped; a name that a page does not have is an error."""
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
+        autoescape=select_autoescape(default=True, disabled_extensions=("md",)),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

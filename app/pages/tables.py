@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.pages.cells import Cell, Given, interval_cell, listed, number_cell, p_cell, small_result
+from app.pages.cells import Given, ShownCell, interval_cell, listed, number_cell, p_cell, small_result
 from app.pages.labels import group, label, method
 from app.pages.wording import NO_FIGURE, percent, words
 from app.timeline.accepts import Schema, schema_of
@@ -38,7 +38,7 @@ _WHOSE = ("which", "measure", "strategy", "estimate", "rule", "endpoint", "term"
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Heading:
     """A heading, and what explains it."""
 
     label: str
@@ -46,13 +46,13 @@ class Column:
 
 
 @dataclass(slots=True)
-class Table:
+class ShownTable:
     """A table. `more` are the rows that are not shown; an `upright` one has a row for each field."""
 
     name: str
     title: str
-    columns: list[Column]
-    rows: list[list[Cell]]
+    columns: list[Heading]
+    rows: list[list[ShownCell]]
     more: int = 0
     upright: bool = False
 
@@ -62,7 +62,7 @@ class Table:
         return self.name.rpartition(".")[2] in _FOLDED
 
     @property
-    def notes(self) -> list[Column]:
+    def notes(self) -> list[Heading]:
         """The columns with an explanation."""
         return [column for column in self.columns if column.note]
 
@@ -75,12 +75,12 @@ class _Inside:
     rows: list[tuple[str, Given]] = field(default_factory=list)
 
 
-Found = Iterator[tuple[str, Column, Cell]]
+Found = Iterator[tuple[str, Heading, ShownCell]]
 """The cells of a row, each with its key and its column."""
-Row = dict[str, tuple[Column, Cell]]
+Row = dict[str, tuple[Heading, ShownCell]]
 
 
-def tables_of(answer: Given, kind: Any, *, whole: bool = False) -> list[Table]:  # noqa: ANN401 - a model
+def tables_of(answer: Given, kind: Any, *, whole: bool = False) -> list[ShownTable]:  # noqa: ANN401 - a model
     """The tables of an answer whose model is `kind`: each with its first rows, or on the `whole` page with `MOST`."""
     return _Writer(schema_of(kind), MOST if whole else SHOWN).answer(answer)
 
@@ -90,8 +90,8 @@ class _Writer:
         self.root = root
         self.most = most
 
-    def answer(self, answer: Given) -> list[Table]:
-        found: list[Table] = []
+    def answer(self, answer: Given) -> list[ShownTable]:
+        found: list[ShownTable] = []
         facts: dict[str, Any] = {}
         for name, value in answer.items():
             if name in ELSEWHERE or value is None or value == []:
@@ -104,7 +104,7 @@ class _Writer:
                 facts[name] = value
         return found + (self.rows("facts", "In short", [facts], self.root) if facts else [])
 
-    def rows(self, name: str, title: str, rows: Sequence[Given], schema: Schema) -> list[Table]:
+    def rows(self, name: str, title: str, rows: Sequence[Given], schema: Schema) -> list[ShownTable]:
         """A table of rows, and the tables inside them."""
         shown = rows[: self.most]
         written: list[Row] = []
@@ -124,12 +124,16 @@ class _Writer:
     def _fields(self, row: Given, schema: Schema, prefix: str, inside: dict[str, _Inside], whose: str) -> Found:
         own = _Intervals.of_row(row)
         for name, value in row.items():
-            if name in _NEVER or (name in _IN_CELLS and (prefix or "value" in row)) or (prefix and name == "convention"):
+            if (
+                name in _NEVER
+                or (name in _IN_CELLS and (prefix or "value" in row))
+                or (prefix and name == "convention")
+            ):
                 continue
             key, part = f"{prefix}{name}", self._part(schema, name)
             if name == "group" and not isinstance(value, str):
                 for each, of in (value or {}).items():
-                    yield f"group.{each}", Column(words(each)), Cell(of or "not known")
+                    yield f"group.{each}", Heading(words(each)), ShownCell(of or "not known")
             elif name in {"interval", "intervals"}:
                 for of, interval in own.others:
                     place = f"{key}.{of}.{interval['method']}"
@@ -142,10 +146,12 @@ class _Writer:
             elif _are_rows(value):
                 inside.setdefault(key, _Inside(part)).rows.extend((whose, each) for each in value)
             else:
-                column = Column(_heading(prefix, name), _note(part))
+                column = Heading(_heading(prefix, name), _note(part))
                 yield self._single(row, name, key, column, own)
 
-    def _single(self, row: Given, name: str, key: str, column: Column, own: "_Intervals") -> tuple[str, Column, Cell]:
+    def _single(
+        self, row: Given, name: str, key: str, column: Heading, own: "_Intervals"
+    ) -> tuple[str, Heading, ShownCell]:
         value = row[name]
         if _is_interval(value):
             return key, _with_interval(column, value), interval_cell(row, value)
@@ -208,16 +214,16 @@ def _is_test(value: object) -> bool:
     return isinstance(value, Mapping) and value.keys() >= {"method", "p", "n_used"}
 
 
-def _paper(name: str, value: Given) -> Table:
+def _paper(name: str, value: Given) -> ShownTable:
     """A table that the answer has as text already."""
-    columns = [Column("Characteristic"), *(Column(column["label"]) for column in value["columns"])]
+    columns = [Heading("Characteristic"), *(Heading(column["label"]) for column in value["columns"])]
     rows, section = [], None
     for row in value["rows"]:
         if row.get("section") != section:
             section = row.get("section")
-            rows.append([Cell(words(str(section))), *(Cell("") for _ in value["columns"])])
-        rows.append([Cell(row["label"]), *(Cell(text, number=True) for text in row["cells"])])
-    return Table(name, "As a paper prints it", columns, rows)
+            rows.append([ShownCell(words(str(section))), *(ShownCell("") for _ in value["columns"])])
+        rows.append([ShownCell(row["label"]), *(ShownCell(text, number=True) for text in row["cells"])])
+    return ShownTable(name, "As a paper prints it", columns, rows)
 
 
 def _identity(row: Given) -> str:
@@ -255,35 +261,37 @@ def _level(interval: Given) -> str:
     return f"{percent(interval['level'], 2).replace('.00', '')} CI"
 
 
-def _with_interval(column: Column, interval: Given) -> Column:
+def _with_interval(column: Heading, interval: Given) -> Heading:
     note = f"{column.note} Confidence interval: {method(interval['method'])}."
-    return Column(f"{column.label} ({_level(interval)})", note.strip())
+    return Heading(f"{column.label} ({_level(interval)})", note.strip())
 
 
-def _interval_column(prefix: str, of: str, interval: Given) -> Column:
+def _interval_column(prefix: str, of: str, interval: Given) -> Heading:
     if "estimate" in interval:
-        return _with_interval(Column(_heading(prefix, of)), interval)
-    return Column(f"{_heading(prefix, of)}: {_level(interval)}, {method(interval['method'])}")
+        return _with_interval(Heading(_heading(prefix, of)), interval)
+    return Heading(f"{_heading(prefix, of)}: {_level(interval)}, {method(interval['method'])}")
 
 
-def _test_column(prefix: str, name: str, test: Given) -> Column:
+def _test_column(prefix: str, name: str, test: Given) -> Heading:
     before = _title(prefix.strip(".")) if prefix else "" if name in {"test", "tests"} else label(name)
     adjusted = f"adjusted by {method(test['adjustment'])}" if test.get("adjustment") else "not adjusted"
     heading = f"p, {method(test['method'])}" if name in {"test", "tests"} else "p"
     note = f"Two-sided p value: {method(test['method'])}, {adjusted}."
-    return Column(f"{before}: {heading}" if before else heading, note)
+    return Heading(f"{before}: {heading}" if before else heading, note)
 
 
-def _laid_out(name: str, title: str, rows: Sequence[Row], more: int) -> Table:
+def _laid_out(name: str, title: str, rows: Sequence[Row], more: int) -> ShownTable:
     """The rows under the union of their columns, without those that are empty everywhere."""
-    columns: dict[str, Column] = {}
+    columns: dict[str, Heading] = {}
     for row in rows:
         for key, (column, _) in row.items():
             columns.setdefault(key, column)
     kept = [key for key in columns if not _is_empty(row.get(key) for row in rows)]
-    cells = [[row[key][1] if key in row else Cell(NO_FIGURE) for key in kept] for row in rows]
-    return Table(name, title, [columns[key] for key in kept], cells if kept else [], more, len(rows) < 5 < len(kept))
+    cells = [[row[key][1] if key in row else ShownCell(NO_FIGURE) for key in kept] for row in rows]
+    return ShownTable(
+        name, title, [columns[key] for key in kept], cells if kept else [], more, len(rows) < 5 < len(kept)
+    )
 
 
-def _is_empty(cells: Iterable[tuple[Column, Cell] | None]) -> bool:
+def _is_empty(cells: Iterable[tuple[Heading, ShownCell] | None]) -> bool:
     return all(cell is None or (cell[1].text == NO_FIGURE and not cell[1].why) for cell in cells)

@@ -1,5 +1,6 @@
 """How figures are written on a page: short enough to be read, never so short that they say something else."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -93,7 +94,15 @@ def interval_text(interval: Mapping[str, Any] | None, *, as_percent: bool = Fals
 
 
 NOT_REACHED = "not reached"
+_MARKS = re.compile(r"([\\`*_{}\[\]<>#|])")
+
+
+def markdown(text: str) -> str:
+    """A text in Markdown, where it means itself."""
+    return _MARKS.sub(r"\\\1", " ".join(str(text).split()))
+
+
 FILTERS = {
     "figure": figure, "percent": percent, "p_value": p_value, "day": day, "moment": moment, "words": words,
-    "interval": interval_text,
+    "interval": interval_text, "md": markdown,
 }  # fmt: skip

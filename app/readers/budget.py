@@ -54,6 +54,10 @@ def _each(marks: bytes) -> list[bytes]:
 
 VALUES = Limit(b",{{{[[[", MOST_VALUES, f"A body may hold {MOST_VALUES} values; an object or array counts as three.")
 """Each value but the first follows one of these. Those in texts count, too."""
+MOST_TEXTS = 400_000
+"""Greatest number of texts in one JSON document, without the names of members. A text needs 60 bytes, or 80 with its
+place in a list: more than twice of what a number needs.
+"""
 LINES = Limit(b"\r\n", MOST_LINES, f"A body may hold {MOST_LINES} lines.")
 ROWS = Limit(b"\n", MOST_ROWS, f"A table may hold {MOST_ROWS} rows.")
 
@@ -72,6 +76,13 @@ def check_width(body: bytes) -> None:
             f"Texts may need {MOST_WIDENING} bytes more in memory than in the body; a character outside Latin-1 makes "
             "each character of its text two or four bytes long."
         )
+
+
+def check_texts(body: bytes) -> None:
+    """Raise `TooLarge` if a JSON document holds too many texts. Two quotes make one; a colon follows a name."""
+    quotes = body.count(b'"')
+    if quotes > 2 * MOST_TEXTS and quotes - 2 * sum(map(body.count, (b'":', b'" :'))) > 2 * MOST_TEXTS:
+        raise TooLarge(f"A body may hold {MOST_TEXTS} texts.")
 
 
 def _texts(body: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -22,10 +22,12 @@ _LEAST, _GREATEST = max(least for least, _ in LIMITS.values()), min(greatest for
 def noted(history: History) -> History:
     """The history with the notes that follow from its facts, after those of its reader."""
     notes = dict(history.notes)
+    same: dict[tuple[Note, ...], tuple[Note, ...]] = {}  # thousands of results have equal notes
     for i, lab in enumerate(history.labs if _may_have_notes(history.labs) else ()):
         found = tuple(_of_lab(lab))
         if found:
-            notes["labs", i] = notes.get(("labs", i), ()) + found
+            found = notes.get(("labs", i), ()) + found
+            notes["labs", i] = same.setdefault(found, found)
     for kind in ("assessments", "infusions", "events"):
         for i, fact in enumerate(getattr(history, kind)):
             if fact.utc:

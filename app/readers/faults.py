@@ -7,9 +7,11 @@ sent, and a code.
 
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from itertools import islice
+from itertools import islice, repeat
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
@@ -18,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, TypeAdapter, ValidationErr
 from pydantic_core import ErrorDetails
 
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument, TooLarge, pointer
-from app.readers.budget import MOST_MEMBERS, VALUES, check_time, check_width
+from app.readers.budget import MOST_MEMBERS, VALUES, check_texts, check_time, check_width
 from app.timeline.accepts import accepted_by, names_in, schema_of
 from app.timeline.document import IDENTIFIER_PATTERN
 from app.timeline.normalize import MOST_FAULTS
@@ -261,6 +263,9 @@ def _without_echoes(found: Iterable[FoundFault]) -> Iterator[FoundFault]:
     )
 
 
+_LARGE = 1_000_000
+"""Bodies with more bytes than this are read one after the other (`_turn`)."""
+_ONE_LARGE = threading.Lock()
 DEEPEST = 32
 """Greatest depth of a body. Valid documents have at most ten levels."""
 
@@ -284,7 +289,9 @@ def first_pass(body: bytes, names: frozenset[str] = frozenset()) -> Any:  # noqa
     faults. Pointers contain only keys in `names`: any other key is the sender's own text and is never repeated.
     """
     tree = check_syntax(body)
-    if not in_doubt(body):
+    with _turn(body):
+        doubtful = in_doubt(body)
+    if not doubtful:
         return tree
     del tree  # the faults are found in a tree of their own
     faults = list(value_faults(body, names))
@@ -298,6 +305,18 @@ def check_syntax(body: bytes) -> Any:  # noqa: ANN401
 
     Raises `MalformedDocument` or `TooLarge`.
     """
+    with _turn(body):
+        return _checked(body)
+
+
+def _turn(body: bytes) -> AbstractContextManager[object]:
+    """Large bodies are read one after the other. No other thread runs during a search or a parse of all their bytes,
+    so several at once would be no faster, and all others would wait for each of them.
+    """
+    return _ONE_LARGE if len(body) > _LARGE else nullcontext()
+
+
+def _checked(body: bytes) -> Any:  # noqa: ANN401
     if _WIDE.match(body):
         why = "JSON is read as UTF-8, with or without a byte order mark; this looks like UTF-16 or UTF-32."
         raise MalformedDocument(why, [Fault("", FaultCode.UNKNOWN_ENCODING, None, Accepts(one_of=("UTF-8",)))])
@@ -306,6 +325,7 @@ def check_syntax(body: bytes) -> Any:  # noqa: ANN401
         VALUES.check(VALUES.count(body))
         if body.count(b'":') > MOST_MEMBERS * body.count(b"{"):
             raise _too_many_members()
+        check_texts(body)
     check_width(body)
     brackets = body.translate(_TO_SQUARE, _NOT_BRACKETS)
     try:
@@ -336,10 +356,16 @@ def value_faults(body: bytes, names: frozenset[str]) -> Iterator[Fault]:
 
 def in_doubt(body: bytes) -> bool:
     """Whether single values may have faults, by a fast search of the bytes."""
-    digits = body.translate(_TO_ZEROS)
-    extreme = _MANY_DIGITS in digits or _GREAT_EXPONENT.search(digits) is not None
-    del digits  # it is as large as the body
+    extreme = any(map(_may_be_extreme, range(0, len(body), _LARGE), repeat(body)))
     return _ESCAPED_NUL in body or (extreme and any(map(_may_be_lost, _EXTREME.finditer(body))))
+
+
+def _may_be_extreme(at: int, body: bytes) -> bool:
+    """Whether a piece of a body, or what begins in it, may be a number that is lost. All of a large body at once would
+    need as much memory again.
+    """
+    digits = body[at : at + _LARGE + 2 * len(_MANY_DIGITS)].translate(_TO_ZEROS)
+    return _MANY_DIGITS in digits or _GREAT_EXPONENT.search(digits) is not None
 
 
 def _may_be_lost(found: re.Match[bytes]) -> bool:

@@ -45,8 +45,8 @@ from app.timeline.vocabulary import WITHDRAWN
 
 __all__ = ["Item", "first_pass", "read_array", "read_item", "read_model", "read_ndjson", "read_timeline", "together"]
 
-MOST_FACTS = 100_000
-"""Greatest number of facts in one document; a client sends more in parts."""
+MOST_FACTS = 50_000
+"""Greatest number of facts in one body; a client sends more in parts, or as lines."""
 MOST_ITEMS = 50_000
 """Greatest number of timelines in one body."""
 MOST_REFUSED = 1_000
@@ -124,6 +124,11 @@ class Item:
         """The patient; `None` if the item could not be read."""
         return None if self.history is None else self.history.patient
 
+    @property
+    def facts(self) -> int:
+        """How many facts it brings, without the attributes of the patient."""
+        return 0 if self.history is None else sum(len(getattr(self.history, kind)) for kind in SECTIONS)
+
 
 def read_timeline(body: bytes, latest: int, who: Who | None = None) -> History:
     """The history of one timeline. `latest` is the latest instant that it may name (`times.latest_acceptable`).
@@ -167,12 +172,17 @@ def read_array(body: bytes, latest: int, who: Who | None = None) -> list[Item]:
     _check_count(len(document))
     check_time()
     items: list[Item] = []
+    facts, part = 0, None
     with suppress(ServiceError, ValidationError):  # a timeline with faults is read again below, and all after it
         for i, part in enumerate(() if in_doubt(body) else document):
             document[i] = None
             items.append(Item(i, _read(part, latest, who), None))
+            facts += items[-1].facts
+            if facts > MOST_FACTS:
+                break
+    _check_facts(facts)
     whole = len(items) == len(document)
-    del document
+    document, part = [], None  # nothing of it stays while the body is read again
     return items if whole else _each_read(islice(elements_of(body), len(items), None), latest, who, items)
 
 
@@ -189,9 +199,12 @@ def _each_read(parts: Iterable[bytes], latest: int, who: Who | None, items: list
     Raises `InvalidDocument` where too many are refused.
     """
     refused: list[Item] = []
+    facts = sum(item.facts for item in items)
     for i, part in enumerate(parts, len(items)):
         check_time()
         items.append(_item(i, part, latest, who))
+        facts += items[-1].facts
+        _check_facts(facts)
         if items[-1].error is not None:
             refused.append(items[-1])
         if len(refused) > MOST_REFUSED:
@@ -279,8 +292,7 @@ def _timeline(document: dict[str, Any]) -> Timeline:
 
 def _history(timeline: Timeline, latest: int, who: Who | None) -> History:
     rows = sum(len(getattr(timeline, section)) for section in SECTIONS.values())
-    if rows + sum(len(series.times) for series in timeline.lab_series) > MOST_FACTS:
-        raise TooLarge(f"A timeline may bring {MOST_FACTS} facts at a time.")
+    _check_facts(rows + sum(len(series.times) for series in timeline.lab_series))
     plain_id = timeline.patient.identifier is None
     timeline, nobody = _named(timeline, who)
     try:
@@ -317,6 +329,11 @@ def _nobody(patient: Patient) -> Iterator[Fault]:
         why = no_patient(given) if given else None
         if why is not None:
             yield Fault(pointer("patient", name), FaultCode.BAD_IDENTIFIER, why, accepted_by(Patient, (name,)))
+
+
+def _check_facts(facts: int) -> None:
+    if facts > MOST_FACTS:
+        raise TooLarge(f"A body may bring {MOST_FACTS} facts; send it in parts.")
 
 
 def _check_count(items: int) -> None:

@@ -158,15 +158,18 @@ def _read(
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
     timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
     history = reading.history(timeline)
+    # The function must not hold the history, which holds the function: only the collector would free both.
+    attributes, origins = history.attributes, reading.origins
+    places = {section: [statement.place for statement in mine] for section, mine in sources.items()}
 
     def place_of(kind: str, index: int) -> str:
         if kind == "patient":
             return _where(_stated_by(stated, "id"), "id")
         if kind == "attributes":
-            name = history.attributes[index].identity
+            name = attributes[index].identity
             return _where(_stated_by(stated, name), name)
-        at = reading.origins[kind][index] if kind in reading.origins else index
-        return sources[SECTIONS[kind]][at].place.of("")
+        at = origins[kind][index] if kind in origins else index
+        return places[SECTIONS[kind]][at].of("")
 
     if noted and reading.origins:
         noted = {

@@ -104,22 +104,28 @@ def are_plain(kind: str, facts: Sequence[Fact], known: Mapping[str, Sequence[Ass
 
 
 def counting(kind: str, facts: Sequence[Fact], found: Iterable[Fate]) -> dict[int, Fact]:
-    """The facts by their places, without those that do not count or that are stated again."""
+    """The facts by their places, without those that do not count, that are stated again, or that stood before."""
     kept = dict(enumerate(facts))
     for fate in found:
-        if fate.kind == kind and (fate.disposition is not Disposition.KEPT or fate.notes == _REPEATED):
+        if fate.kind == kind and (fate.disposition is not Disposition.KEPT or fate.notes in (_REPEATED, _UNCHANGED)):
             del kept[fate.at]
     return kept
 
 
 def with_notes(kind: str, found: Sequence[Fate], notes: Iterable[tuple[int, Note]]) -> list[Fate]:
     """The fates with further notes about facts that are new and kept."""
-    by_place = {(fate.kind, fate.at): fate for fate in found}
+    places = {fate.at: place for place, fate in enumerate(found) if fate.kind == kind}
+    noted = list(found)
+    same: dict[tuple[Note, ...], tuple[Note, ...]] = {}  # thousands of facts have equal notes
     for at, note in notes:
-        fate = by_place.get((kind, at)) or Fate(kind, at, Disposition.KEPT)
-        if fate.disposition is Disposition.KEPT and fate.notes != _UNCHANGED:
-            by_place[kind, at] = fate._replace(notes=(*fate.notes, note))
-    return list(by_place.values())
+        place = places.setdefault(at, len(noted))
+        if place == len(noted):
+            noted.append(Fate(kind, at, Disposition.KEPT))
+        fate = noted[place]
+        if fate.disposition is Disposition.KEPT:
+            said = (*fate.notes, note)
+            noted[place] = fate._replace(notes=same.setdefault(said, said))
+    return noted
 
 
 class _Together:

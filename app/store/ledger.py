@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Literal
 
 from sqlalchemy import Connection
@@ -357,17 +358,16 @@ def _noted(person: PatientState, histories: Sequence[History], found: Sequence[F
 
 def _note(person: PatientState, history: History, found: Sequence[Fate]) -> None:
     """Keep the notes of new facts with them."""
-    noted: dict[tuple[str, int], tuple[Note, ...]] = dict(history.notes)
-    for fate in found:
-        if fate.notes and fate.notes[0].code is not NoteCode.UNCHANGED:
-            noted[fate.kind, fate.at] = noted.get((fate.kind, fate.at), ()) + fate.notes
-    if not noted:
+    told = {(fate.kind, fate.at): fate.notes for fate in found
+            if fate.notes and fate.notes[0].code is not NoteCode.UNCHANGED}  # fmt: skip
+    if not told and not history.notes:
         return
     fresh = {id(each.fact): each for change in person.changes.values() for each in change.added}
-    for (kind, index), notes in noted.items():
+    for place in chain(history.notes, (place for place in told if place not in history.notes)):
+        kind, index = place
         assertion = fresh.get(id(getattr(history, kind)[index]))
         if assertion is not None:
-            assertion.notes = _text(notes)
+            assertion.notes = _text(history.notes.get(place, ()) + told.get(place, ()))
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 from app.errors import FaultCode
 from app.readers.statements import Skipped
@@ -28,12 +29,12 @@ def receipt_of(history: History, outcome: Outcome, *, full: bool = False) -> Rec
     counts[Disposition.KEPT] = history.repeats + sum([len(facts) for _, facts in history.kinds()])
     if not (full or outcome.fates or history.notes or history.aside):
         return Receipt(counts, new)
-    fates = {(fate.kind, fate.at): fate for fate in outcome.fates}
     lines = new
     for kind, facts in history.kinds():
-        listed = range(len(facts)) if full else sorted(at for of, at in fates.keys() | history.notes if of == kind)
+        fates = {fate.at: fate for fate in outcome.fates if fate.kind == kind}
+        listed = range(len(facts)) if full else sorted(fates.keys() | {at for of, at in history.notes if of == kind})
         for at in listed:
-            line = _line(history, kind, at, fates.get((kind, at)))
+            line = _line(history, kind, at, fates.get(at))
             if line.disposition is not Disposition.KEPT:
                 counts[Disposition.KEPT] -= 1
                 counts[line.disposition] += 1
@@ -65,7 +66,13 @@ def _line(history: History, kind: str, at: int, fate: Fate | None) -> ReceiptLin
         return ReceiptLine(place, Disposition.KEPT, None, notes, sent=sent)
     if fate.disposition is not Disposition.KEPT:
         notes = ()
-    return ReceiptLine(place, fate.disposition, fate.reason, notes + fate.notes, fate.affects, sent)
+    return ReceiptLine(place, fate.disposition, fate.reason, _joined_notes(notes, fate.notes), fate.affects, sent)
+
+
+@lru_cache(maxsize=256)
+def _joined_notes(notes: tuple[Note, ...], more: tuple[Note, ...]) -> tuple[Note, ...]:
+    """Both, as one object for all facts that have them."""
+    return notes + more
 
 
 def not_ours(place: str, why: Skipped) -> ReceiptLine:

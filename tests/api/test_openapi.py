@@ -174,6 +174,8 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "POST /v1/verify": "verifyPublishedFigure",
         "GET /v1/studies/{study}/datasets": "listDatasets",
         "GET /v1/studies/{study}/datasets/{name}": "getDataset",
+        "GET /v1/studies/{study}/charts": "listCharts",
+        "GET /v1/studies/{study}/charts/{name}": "getChart",
         "GET /v1/studies/{study}/revisions": "listRevisions",
         "GET /v1/studies/{study}/changes": "getChanges",
         "GET /v1/audit": "listAudit",

@@ -1,12 +1,14 @@
 """The receipt of a submission: what happened to each fact that was sent."""
 
 import itertools
+import random
 
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.store.queries import Query
 from app.timeline.receipts import Disposition
 from tests.api.fhir_bodies import FHIR, bundle, entry
 from tests.api.fhir_bodies import ck as observation
@@ -185,9 +187,10 @@ def test_a_value_a_hundred_times_the_stored_results_before_and_after_is_noted(cl
     assert sent(client, {**CK, "time": "2020-02-02", "value": 410})["lines"] == []
 
 
+@pytest.mark.parametrize("stored", [CK["time"], "2020-01-02"])
 @pytest.mark.parametrize("time", [CK["time"], "2020-01-02"])
-def test_an_equal_result_with_another_number_is_noted_as_a_possible_duplicate(client, time):
-    sent(client, {**CK, "id": "1", "source": "A"})
+def test_an_equal_result_with_another_number_is_noted_as_a_possible_duplicate(client, stored, time):
+    sent(client, {**CK, "id": "1", "source": "A", "time": stored})
     [line] = sent(client, {**CK, "id": "1", "source": "B", "time": time})["lines"]
     assert (line["disposition"], line["notes"]) == ("kept", [{"code": "possible_duplicate"}])
 
@@ -196,6 +199,72 @@ def test_an_equal_value_at_another_time_or_of_another_analyte_is_no_duplicate(cl
     sent(client, {**CK, "id": "1", "source": "A"})
     others = {**CK, "id": "2", "source": "A", "time": "2020-01-02T16:00:00+09:00"}, {**CK, "id": "3", "code": "LDH"}
     assert sent(client, *others)["lines"] == []
+
+
+def plainly_noted(stored: list[tuple], sent: list[tuple]) -> dict[int, list[str]]:
+    """The notes of results, each an hour and a value, beside those that are stored: every pair is looked at."""
+    everything = [(hour, -1, value) for hour, value in stored] + [(*s[:1], i, *s[1:]) for i, s in enumerate(sent)]
+    ordered = sorted(everything)
+    found: dict[int, list[str]] = {}
+    for hour, i, value in everything:
+        if i < 0:
+            continue
+        if sum(other[::2] == (hour, value) for other in everything) > 1:
+            found.setdefault(i, []).append("possible_duplicate")
+        at = ordered.index((hour, i, value))
+        beside = [other[2] for other in ordered[max(at - 1, 0) : at] + ordered[at + 1 : at + 2]]
+        if beside and all(value >= 100 * other for other in beside):
+            found.setdefault(i, []).append("implausible")
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_notes_about_what_stands_beside_a_result_are_those_of_a_look_at_every_pair(client, seed):
+    drawn = random.Random(seed)
+
+    def labs(name: str, results: list[tuple]) -> list[dict]:
+        return [
+            CK | {"id": f"{name}{i}", "time": f"2020-01-{hour // 6 + 1:02}T{hour % 6 + 10}:00:00+09:00", "value": value}
+            for i, (hour, value) in enumerate(results)
+        ]
+
+    values = (2, 3, 200, 299) if seed % 2 else (200, 299)
+    stored = [(drawn.randrange(60), drawn.choice(values)) for _ in range(30)]
+    new = [(drawn.randrange(60), drawn.choice(values)) for _ in range(1 if seed % 3 else 8)]
+    sent(client, *labs("s", stored))
+    notes = {int(place.split("/")[2]): said for place, _, _, said in lines(sent(client, *labs("n", new)))}
+    assert notes == plainly_noted(stored, new)
+
+
+def test_a_result_is_compared_with_few_of_the_many_that_stand(client, monkeypatch):
+    times = [f"2020-01-{day:02}T10:{minute:02}:00+09:00" for day in range(1, 11) for minute in range(60)]
+    sent(client, *(CK | {"time": time, "value": 500 + i} for i, time in enumerate(times)))
+    read = []
+    rows = Query.rows
+    monkeypatch.setattr(Query, "rows", lambda *given: [read.append(row) or row for row in rows(*given)])
+    assert sent(client, CK | {"time": "2020-01-05T10:30:30+09:00", "value": 900})["lines"] == []
+    assert len(read) < 50
+
+
+def test_a_result_that_stood_before_is_compared_with_none_and_still_stands_beside_others(client):
+    times = [f"2020-01-02T10:{minute:02}:00+09:00" for minute in range(60)]
+    same = [CK | {"time": "2020-01-02", "id": str(i)} for i in range(300)]
+    sent(client, *(CK | {"time": time} for time in times), *same)
+    read = 0
+    rows = Query.rows
+
+    def counted(*given):
+        nonlocal read
+        found = rows(*given)
+        read += len(found)
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Query, "rows", counted)
+        assert sent(client, same[0])["lines"] == []
+    assert read < 50
+    receipt = sent(client, same[0], {**same[0], "id": "new"})
+    assert lines(receipt) == [("/labs/1", "kept", None, ["possible_duplicate"])]
 
 
 def test_two_equal_results_of_one_document_are_both_noted(client):

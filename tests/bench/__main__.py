@@ -24,6 +24,7 @@ from app.store.migrations import upgrade
 from app.timeline.times import latest_acceptable, microseconds
 from tests.bench import pandas_report
 from tests.bench.bulk import bulk, stream_memory
+from tests.bench.charts import charts
 from tests.bench.cohort import results_only, timeline
 from tests.bench.fhir import fhir_bundle
 from tests.bench.growth import growth
@@ -50,6 +51,7 @@ def main() -> None:
             *improvement_score(),
             *without_effect(),
             *posting(folder),
+            *charts(folder),
             *fhir_bundle(),
             *pages(folder),
             *bulk(folder),

@@ -15,6 +15,7 @@ PAGES = (
     "/v1/studies/demo/patients.html",
     "/v1/protocols.html",
     "/problems.html",
+    "/v1/studies/demo/report.html",
     "/v1/studies/none.html",
 )
 

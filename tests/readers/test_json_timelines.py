@@ -324,6 +324,24 @@ def test_a_history_has_an_end():
     assert isinstance(refusal(read_timeline, document(**patients)), TooLarge)
 
 
+@pytest.mark.parametrize("read", [read_array, read_ndjson])
+def test_the_facts_of_all_timelines_of_a_body_count_together(monkeypatch, read):
+    monkeypatch.setattr(json_timelines, "MOST_FACTS", 10)
+
+    def body(*counts: int) -> bytes:
+        parts = [
+            as_bytes(
+                document(lab_series=[series(times=[f"2005-03-{day:02}" for day in range(1, 1 + n)], values=[1] * n)])
+            )
+            for n in counts
+        ]
+        return b"[%s]" % b",".join(parts) if read is read_array else b"\n".join(parts)
+
+    assert [len(item.history.labs) for item in read(body(5, 5), LATEST)] == [5, 5]
+    assert isinstance(refusal(read, body(5, 6)), TooLarge)
+    assert isinstance(refusal(read, body(5, 4, 1, 1)), TooLarge)
+
+
 def test_fifty_thousand_results_of_one_patient_are_read():
     times = [f"2005-03-16T{i // 3600:02}:{i // 60 % 60:02}:{i % 60:02}Z" for i in range(50_000)]
     assert (

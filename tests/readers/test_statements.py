@@ -1,5 +1,6 @@
 """Statements of any message become the facts of our own format, and a fault is told at its place in the message."""
 
+import gc
 import json
 
 import pytest
@@ -82,6 +83,22 @@ def test_a_message_gives_the_facts_that_our_own_format_would_give():
 )
 def test_a_fault_is_told_at_its_place_in_the_message(fields, place, code):
     assert (place, code) in faults(*labs(fields))
+
+
+def test_a_history_that_was_read_is_gone_without_the_garbage_collector():
+    def there() -> int:
+        return sum(type(each) is History for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = there()
+        kept = read(*labs(lab()))
+        assert there() == before + 1
+        del kept
+        assert there() == before
+    finally:
+        gc.enable()
 
 
 def test_a_fault_among_many_statements_is_told_at_the_one_that_has_it():

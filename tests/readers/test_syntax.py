@@ -1,13 +1,15 @@
 """The first look at bytes: whether they are JSON that this service reads at all."""
 
 import json
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidDocument, MalformedDocument, TooLarge
-from app.readers.budget import MOST_VALUES
+from app.readers import faults
+from app.readers.budget import MOST_TEXTS, MOST_VALUES
 from app.readers.faults import DEEPEST
 from app.readers.json_timelines import first_pass
 from tests.readers.refusals import all_text, refusal, told
@@ -127,6 +129,47 @@ def test_brackets_in_text_are_no_nesting():
 
 def test_a_body_of_empty_containers_ends_somewhere():
     assert isinstance(first(b"[" + b"[]," * (MOST_VALUES // 4) + b"[]]"), TooLarge)
+
+
+def test_a_body_of_texts_ends_somewhere_and_names_of_members_are_no_texts():
+    first_pass(b"[%s]" % b",".join([b'""'] * MOST_TEXTS))
+    assert isinstance(first(b"[%s]" % b",".join([b'""'] * (MOST_TEXTS + 1))), TooLarge)
+    for named in (b'{"a" :"","b" :1,"c" :2}', b'{"a":"","b":1,"c":2}'):
+        first_pass(b"[%s]" % b",".join([named] * (MOST_TEXTS * 3 // 10)))
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"1e" + b"9" * 900, b"1" + b"0" * 400, b"1e-4" + b"0" * 199])
+def test_a_number_that_is_lost_is_found_wherever_it_is_in_a_large_body(monkeypatch, number):
+    monkeypatch.setattr(faults, "_LARGE", 1_000)
+    for before in range(500, 2_500):
+        assert faults.in_doubt(b'["%s",%s]' % (b"x" * before, number))
+        assert not faults.in_doubt(b'["%s",1e99]' % (b"x" * before))
+
+
+def test_large_bodies_are_read_one_after_the_other(monkeypatch):
+    begun, go_on = threading.Barrier(2), threading.Event()
+    running: list[int] = []
+    together: list[int] = []
+
+    def checked(body: bytes) -> None:
+        running.append(len(body))
+        together.append(len(running))
+        go_on.wait(0.05)
+        running.remove(len(body))
+
+    def read(size: int) -> None:
+        begun.wait()
+        faults.check_syntax(b" " * size)
+
+    monkeypatch.setattr(faults, "_checked", checked)
+    for size, most in ((2_000_000, 1), (10, 2)):
+        together.clear()
+        threads = [threading.Thread(target=read, args=(size + n,)) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert max(together) == most
 
 
 @pytest.mark.parametrize(

@@ -44,13 +44,18 @@ def run(full: bool) -> list[Figure]:
             url = fresh(place / "x.db")
             load = Load()
             with running(url) as server:
-                threads = [threading.Thread(target=_post, args=(server.port, load)) for _ in range(CLIENTS)]
-                threads.append(threading.Thread(target=_stream, args=(server.port, load)))
+                # A client must not keep the program alive, whatever happens to the server.
+                threads = [
+                    threading.Thread(target=client, args=(server.port, load), daemon=True)
+                    for client in (*[_post] * CLIENTS, _stream)
+                ]
                 for thread in threads:
                     thread.start()
-                time.sleep(0.5 + 0.05 * cycle)
-                slowest = max(slowest, _stop(server))
-                load.stop.set()
+                try:
+                    time.sleep(0.5 + 0.05 * cycle)
+                    slowest = max(slowest, _stop(server))
+                finally:
+                    load.stop.set()
                 for thread in threads:
                     thread.join()
             database = Database(url)

@@ -4,3 +4,8 @@ for (const time of document.querySelectorAll("time[datetime*='T']")) {
   time.title = time.textContent
   time.textContent = shown.format(new Date(time.dateTime))
 }
+
+for (const button of document.querySelectorAll("button[data-print]")) {
+  button.hidden = false
+  button.addEventListener("click", () => window.print())
+}

@@ -1,0 +1,215 @@
+"""A protocol in words: each definition as a sentence that somebody can read who has never seen the document."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from app.pages.wording import count, figure, words
+from app.timeline.vocabulary import ANALYTES, INSTRUMENTS
+
+Part = tuple[str, tuple[str, ...]]
+"""A heading, and its sentences."""
+_INTERVALS = {
+    "clopper-pearson": "Clopper-Pearson (exact)", "wilson": "Wilson", "jeffreys": "Jeffreys", "mid-p": "mid-p",
+    "log-log": "log-log", "log": "log", "plain": "plain",
+}  # fmt: skip
+_ADJUSTED = {
+    "holm": "adjusted by Holm", "hochberg": "adjusted by Hochberg", "none": "not adjusted",
+    "fixed_sequence_backward": "tested in a fixed sequence from the last week backwards",
+}  # fmt: skip
+_RESCUE = {
+    "treatment_policy": "does not change the time; it is reported",
+    "composite": "ends the time, as an abnormal CK does",
+    "hypothetical": "ends the observation of the patient on that day",
+    "competing": "is a competing event",
+}
+
+
+def parts_of(protocol: Mapping[str, Any]) -> list[Part]:
+    """The protocol in sentences, by heading."""
+    listed = [
+        ("Treatment", tuple(_treatment(protocol))),
+        ("Response", tuple(_responses(protocol))),
+        ("Visits and baseline", tuple(_visits(protocol))),
+        ("Change from baseline", tuple(_changes(protocol))),
+        ("Time with normal CK", tuple(_normal_time(protocol["ck_normal_time"]))),
+        ("Adverse reactions", tuple(_reactions(protocol["adverse_reactions"]))),
+        ("Scores of improvement", tuple(_composites(protocol))),
+        ("Scales", tuple(_scales(protocol))),
+        ("Statistical conventions", tuple(_conventions(protocol))),
+    ]
+    return [(title, sentences) for title, sentences in listed if sentences]
+
+
+def rule_in_words(measure: str, rule: str, given: Mapping[str, Any]) -> str:
+    """A response rule as a sentence. `given` are its parameters."""
+    criterion, window = given.get("criterion"), given.get("window")
+    if rule != "criterion_in_window" or criterion is None or window is None:
+        criterion = {"id": _SPECIAL[rule], **given} if rule in _SPECIAL else None
+        window = {"id": "visit" if "week" in given else "days", **given}
+    if criterion is None:
+        return f"{measure}: {words(rule)}."
+    sentence = f"{measure} {_criterion(criterion)}, {_window(window)}"
+    if given.get("missing") == "non_responder":
+        sentence += "; a treated patient who cannot be judged counts as a non-responder"
+    return sentence + "."
+
+
+_SPECIAL = {
+    "points_above_baseline": "points_better", "percent_above_baseline": "percent_better",
+    "ck_decrease_or_normal": "percent_of_baseline", "ck_decrease_or_normal_at_week": "percent_of_baseline",
+}  # fmt: skip
+"""The criterion of each rule that is a special case."""
+
+
+def _criterion(given: Mapping[str, Any]) -> str:
+    if given["id"] == "points_better":
+        return f"is at least {count(given['points'], 'point')} better than the baseline"
+    if given["id"] == "percent_better":
+        return f"is better than the baseline by at least {figure(given['percent'])} % of it"
+    if given["id"] == "percent_of_baseline":
+        return f"is at most {figure(given['percent_of_baseline'])} % of the baseline" + (
+            ", or normal" if given.get("or_normal", True) else ""
+        )
+    return words(str(given["id"])).lower()
+
+
+def _window(given: Mapping[str, Any]) -> str:
+    confirmed = {
+        "next_value": ", and so is the next value",
+        "next_visit": ", and so it is at the visit of the next planned week",
+    }.get(str(given.get("confirmed")), "")
+    if given["id"] == "visit":
+        return f"at the visit of week {figure(given['week'])}{confirmed}"
+    which = {"best": "the best value", "any": "any value", "last": "the last value"}[given["value"]]
+    return f"judged by {which} of days {given['days'][0]} to {given['days'][1]} after the first infusion{confirmed}"
+
+
+def _treatment(protocol: Mapping[str, Any]) -> Iterator[str]:
+    given = protocol["treatment"]
+    yield (
+        f"The treatment is {_listed(given['products'])}. Infusions with at most "
+        f"{count(given['course_gap_days'], 'day')} between them are one course. Day 0 is the day of the first infusion."
+    )
+
+
+def _responses(protocol: Mapping[str, Any]) -> Iterator[str]:
+    for each in protocol["responses"]:
+        rule = each["rule"]
+        primary = "" if each["primary"] else " (Secondary definition.)"
+        yield rule_in_words(rule["measure"], rule["id"], rule) + primary
+    if protocol.get("response_rescue") == "composite":
+        yield "No value after a rescue treatment or death is a response."
+    if not protocol["responses"]:
+        yield "No response rule is declared."
+
+
+def _visits(protocol: Mapping[str, Any]) -> Iterator[str]:
+    visits, baseline = protocol["visits"], protocol["baseline"]
+    weeks = _listed([figure(week) for week in visits["weeks"]])
+    rule = (
+        f"the value nearest to the planned day within {count(visits['tolerance_days'], 'day')} is used"
+        if visits["rule"] == "nearest_within"
+        else "the windows of the visits meet half-way between the planned days"
+    )
+    yield f"Planned weeks: {weeks} (week 0 is the baseline); {rule}."
+    yield (
+        "The baseline is the last value on or before day 0; one that is older than "
+        f"{count(baseline['flag_older_than_days'], 'day')} is used and flagged."
+    )
+    if baseline.get("exclude_older_than_days") is not None:
+        yield f"A value older than {count(baseline['exclude_older_than_days'], 'day')} is no baseline."
+    if baseline.get("run_in_days") is not None:
+        yield f"The run-in reaches back {count(baseline['run_in_days'], 'day')}."
+    if protocol["upper_limit"] == "own":
+        yield "Each CK is judged by the upper limit that was sent with it; without one it is not called normal."
+    else:
+        yield "A CK without an upper limit is judged by the nearest limit of the same patient and laboratory (flagged)."
+
+
+def _changes(protocol: Mapping[str, Any]) -> Iterator[str]:
+    given, pair = protocol["weekly_change"], protocol["ck_change"]
+    adjusted = _ADJUSTED[protocol["conventions"]["multiplicity"]]
+    yield (
+        f"{_listed(given['measures'])} are compared with the baseline at weeks "
+        f"{_listed([figure(week) for week in given['weeks']])}, at the level {figure(given['alpha'])}; "
+        f"the p values of a measure are {adjusted}."
+    )
+    yield (
+        f"The change of ln(CK) from week 0 to week {figure(pair['after_week'])} is compared with that from week "
+        f"{figure(pair['before_week'])} to week 0."
+    )
+    if protocol.get("primary_family"):
+        family = [words(each.replace(":", " ")) for each in protocol["primary_family"]]
+        yield f"Endpoints whose tests are adjusted together: {_listed(family)}."
+
+
+def _normal_time(given: Mapping[str, Any]) -> Iterator[str]:
+    begins = "the first of two consecutive normal CKs" if given.get("sustained") else "the first normal CK"
+    yield f"The time begins with {begins} after day 0 and ends with the next CK above its limit."
+    yield f"A rescue treatment (a second course, or a new immunosuppressant) or death {_RESCUE[given['rescue']]}."
+    first = "interval-censored estimate" if given.get("primary_estimate") == "interval" else "Kaplan-Meier estimate"
+    yield f"The {first} comes first. The mean is restricted to {count(given['rmst_until_days'], 'day')}."
+
+
+def _reactions(given: Mapping[str, Any]) -> Iterator[str]:
+    related = [words(each).lower() for each in given["related"] if each != "true"]
+    yield f"An adverse event counts as a reaction if its relation to the infusion is {_listed(related, 'or')}."
+    windows = given.get("risk_windows") or [[0, 1], [2, 14]]
+    yield f"Events are also counted by days after an infusion: {_listed([f'{a} to {b}' for a, b in windows])}."
+
+
+def _composites(protocol: Mapping[str, Any]) -> Iterator[str]:
+    score, improvement = protocol.get("improvement_score"), protocol.get("definition_of_improvement")
+    if score:
+        yield f"ACR/EULAR 2016 Total Improvement Score: {_core_set(score['core_set'])}."
+    if improvement:
+        yield (
+            f"IMACS definition of improvement: at least {improvement['improved_measures']} of six measures better by "
+            f"{figure(improvement['improved_percent'])} %, at most {improvement['worse_measures']} worse by "
+            f"{figure(improvement['worse_percent'])} %, muscle strength not among these: "
+            f"{_core_set(improvement['core_set'])}."
+        )
+
+
+def _core_set(given: Mapping[str, Any]) -> str:
+    who = {"adult": "adults", "juvenile": "children"}.get(given["population"], str(given["population"]))
+    return (
+        f"for {who}; muscle strength by {given['muscle_strength']}, function by {given['function']}, the most abnormal "
+        f"enzyme of {_listed(given['enzymes'])}"
+    )
+
+
+def _scales(protocol: Mapping[str, Any]) -> Iterator[str]:
+    for name, scale in protocol["scales"].items():
+        yield f"{name}: {figure(scale['minimum'])} to {figure(scale['maximum'])}, {scale['better']} is better."
+    for name, maximum in protocol.get("sent_scales", {}).items():
+        yield f"{name} is sent on a scale to {figure(maximum)} and converted."
+    for name, values in protocol.get("attributes", {}).items():
+        yield f"Patients have the attribute {name}: {_listed(values, 'or')}."
+    if protocol.get("specification_grid"):
+        yield "The protocol declares its own grid of alternative definitions."
+
+
+def _conventions(protocol: Mapping[str, Any]) -> Iterator[str]:
+    given = protocol["conventions"]
+    yield f"Intervals of a proportion: {_INTERVALS[given['proportion']]}; the second one is Wilson's."
+    flat = {"midpoint": "the middle of the interval", "lower": "its lower end"}[given["median"]]
+    end = {"left_end": "its left end", "midpoint_to_last": "the middle of it", "not_reached": "not reached"}
+    yield (
+        f"Median of a survival curve: {flat} where the curve is exactly 0.5; at a plateau of 0.5 up to the end, "
+        f"{end[given['plateau']]}. Its limits are on the {_INTERVALS[given['interval']]} scale."
+    )
+    zeros = "are left out" if given["zeros"] == "drop" else "are ranked (Pratt)"
+    yield f"Signed-rank test: differences of zero {zeros}; p is {words(given['signed_rank_p']).lower()}."
+
+
+def _listed(items: Sequence[Any], last: str = "and") -> str:
+    named = [str(item) for item in items]
+    return " ".join([", ".join(named[:-1]), last, named[-1]]) if len(named) > 1 else "".join(named)
+
+
+MEANINGS: dict[str, str] = {
+    **{code: analyte.name for code, analyte in ANALYTES.items()},
+    **{code: instrument.name for code, instrument in INSTRUMENTS.items()},
+}
+"""What the short names of results and scores stand for."""

@@ -1,0 +1,153 @@
+"""The printed report: the same words and figures as page, PDF and Markdown."""
+
+import json
+import re
+import subprocess
+import sys
+import zlib
+from html import unescape
+
+import pytest
+
+from tests.api.examples import fill
+from tests.api.test_server import ROOT, environment
+
+try:
+    import weasyprint  # noqa: F401 - it loads Pango, which belongs to the system
+except OSError:
+    PANGO = False
+else:
+    PANGO = True
+needs_pango = pytest.mark.skipif(not PANGO, reason="no Pango: libpango-1.0-0 and libpangoft2-1.0-0 are not installed")
+HOME = "/v1/studies/demo"
+READ = {"capture_output": True, "text": True}
+
+
+@pytest.fixture
+def demo(serve, sqlite_url):
+    """The application with the demonstration study."""
+    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(sqlite_url), check=True)
+    return serve(sqlite_url)
+
+
+def words_of(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+def streams(pdf: bytes) -> list[bytes]:
+    """What a PDF and its compressed parts hold."""
+    found = [pdf]
+    for part in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL):
+        try:
+            found.append(zlib.decompress(part))
+        except zlib.error:
+            found.append(part)
+    return found
+
+
+def test_page_and_markdown_say_the_same_figures_as_the_answer(demo):
+    answer = demo.get(f"{HOME}/analyses").json()
+    page, markdown = words_of(demo.get(f"{HOME}/report.html").text), demo.get(f"{HOME}/report.md").text
+    plain = markdown.replace("\\", "")
+    for row in answer["outcomes"]["rows"]:
+        assert row["label"] in page
+        assert row["label"] in plain
+        for cell in row["cells"]:
+            assert cell["text"]["estimate"] in page
+            assert f"| {cell['text']['n']} | {cell['text']['estimate']} | {cell['text']['interval']} |" in plain
+    for row in answer["analyses"]["baseline-table"]["table"]["rows"]:
+        assert f"| {' | '.join([row['label'], *row['cells']])} |" in plain
+    for part in answer["analyses"].values():
+        for claim in part["claims"]:
+            assert claim["code"] == "description" or claim["text"] in page
+        for caveat in part["caveats"]:
+            assert (caveat["text"] in page) == caveat["applies"]
+    assert "14/15 (93.3 %)" in page
+    assert "334.5" in page
+
+
+def test_each_address_beside_a_figure_gives_that_revision(demo):
+    addresses = set(re.findall(r"<http://[^/]+(/[^>]+)>", demo.get(f"{HOME}/report.md").text))
+    assert len(addresses) >= 3
+    for address in addresses:
+        answer = demo.get(address)
+        assert (answer.status_code, answer.json()["revision"]) == (200, 16), address
+
+
+@needs_pango
+@pytest.mark.slow
+def test_the_same_revision_gives_the_same_bytes_also_in_another_process(demo, sqlite_url, tmp_path):
+    first = demo.get(f"{HOME}/report.pdf")
+    assert (first.status_code, first.headers["content-type"]) == (200, "application/pdf")
+    again = demo.get(f"{HOME}/report.pdf", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+    for suffix in ("pdf", "md", "html"):
+        files = [tmp_path / f"{number}.{suffix}" for number in (1, 2)]
+        for file in files:
+            command = [sys.executable, "-m", "app", "report", "demo", "-o", str(file), "--address", "https://x.example"]
+            subprocess.run(command, cwd=ROOT, env=environment(sqlite_url), check=True)
+        assert files[0].read_bytes() == files[1].read_bytes()
+        assert b"https://x.example/v1/studies/demo" in files[0].read_bytes() or suffix == "pdf"
+    here = demo.get(f"{HOME}/report.md", headers={"Host": "127.0.0.1:8000"}).text
+    assert (tmp_path / "1.md").read_text() == here.replace("http://127.0.0.1:8000", "https://x.example")
+
+
+@needs_pango
+@pytest.mark.slow
+def test_the_pdf_is_tagged_dated_by_the_revision_and_carries_its_data(demo):
+    parts = streams(demo.get(f"{HOME}/report.pdf").content)
+    whole = b"".join(parts)
+    assert b"pdfuaid:part" in whole
+    assert b"/StructTreeRoot" in whole
+    assert b"/Lang" in whole
+    as_of = demo.get(f"{HOME}/analyses").json()["as_of"]
+    assert f"D:{re.sub(r'[^0-9]', '', as_of)[:14]}".encode() in whole
+    assert [json.loads(part)["revision"] for part in parts if part.startswith(b"{")] == [16]
+
+
+def test_every_text_of_a_client_is_text(client):
+    harmful = "<script>alert(1)</script> | [x](javascript:alert(1)) `a` *b*"
+    client.put("/v1/studies/odd", json={"name": harmful, "protocol": "seed-2008"})
+    page, markdown = client.get("/v1/studies/odd/report.html").text, client.get("/v1/studies/odd/report.md").text
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "\\<script\\>alert(1)\\</script\\> \\| \\[x\\](javascript:alert(1)) \\`a\\` \\*b\\*" in markdown
+
+
+def test_a_study_without_data_says_so(client):
+    client.put("/v1/studies/empty", json={"name": "E", "protocol": "seed-2008"})
+    assert "No treated patient is in this study yet" in client.get("/v1/studies/empty/report.html").text
+
+
+@needs_pango
+def test_a_study_without_data_is_printed(client):
+    client.put("/v1/studies/empty", json={"name": "E", "protocol": "seed-2008"})
+    assert client.get("/v1/studies/empty/report.pdf").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "status"),
+    [
+        ("/v1/studies/none/report", "*/*", 404),
+        ("/v1/studies/none/report.pdf", "*/*", 404),
+        ("/v1/studies/trial/report?revision=99", "*/*", 404),
+        ("/v1/studies/trial/report?level=2", "*/*", 422),
+        ("/v1/studies/trial/report?nothing=1", "*/*", 422),
+        ("/v1/studies/trial/report", "image/png", 406),
+    ],
+)
+def test_what_cannot_be_printed_is_refused(client, path, accept, status):
+    fill(client, 1)
+    answer = client.get(path, headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_the_command_refuses_in_one_line(sqlite_url, tmp_path):
+    for arguments, said in (
+        (["none", "-o", str(tmp_path / "x.md")], "There is no study of this name."),
+        (["none", "-o", str(tmp_path / "x.doc")], "The name of the file ends with .pdf, .html or .md."),
+    ):
+        command = [sys.executable, "-m", "app", "report", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=environment(sqlite_url), check=False, **READ)
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (2, said)
+        assert not list(tmp_path.glob("x.md"))
