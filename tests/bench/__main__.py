@@ -32,6 +32,7 @@ from tests.bench.improvement import improvement_score
 from tests.bench.interval_censored import interval_medians
 from tests.bench.live import live_connections
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
+from tests.bench.pages import pages
 from tests.bench.without_effect import without_effect
 
 PATIENTS = 1_000
@@ -53,6 +54,7 @@ def main() -> None:
             *posting(folder),
             *charts(folder),
             *fhir_bundle(),
+            *pages(folder),
             *bulk(folder),
             *stream_memory(folder),
             *live_connections(folder),
