@@ -12,7 +12,6 @@ from anyio.to_thread import run_sync
 from cachetools import LRUCache
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as ScopeOf
 
@@ -24,7 +23,22 @@ from app.http.authentication import who_is_asked
 from app.http.problems import problem
 from app.http.representations import Asked, Document, Representation
 from app.http.responses import etag_from, matches
-from app.pages import any_answer, home, intake, report
+from app.pages import (
+    any_answer,
+    home,
+    intake,
+    labels,
+    ledger,
+    lists,
+    overview,
+    patients,
+    plan,
+    protocols,
+    question,
+    questions,
+    report,
+    verify_figure,
+)
 from app.pages.page import PINNED, Names, Page, Part, Reading, Refused, together
 from app.pages.wording import FILTERS, count
 
@@ -35,7 +49,10 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-PAGES: tuple[Page, ...] = (*home.PAGES, *intake.PAGES, *report.PAGES)
+_ROOMS = (
+    home, overview, questions, question, patients, protocols, intake, ledger, lists, verify_figure, plan, report,
+)  # fmt: skip
+PAGES: tuple[Page, ...] = tuple(page for room in _ROOMS for page in room.PAGES)
 """The designed pages; every other answer is shown field by field."""
 _MENU = (
     ("", "Overview"),
@@ -79,7 +96,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(FILTERS)
+    made.filters.update(FILTERS | labels.FILTERS)
     made.globals.update(count=count, version=__version__)
     return made
 
@@ -102,7 +119,7 @@ class Site:
         if_none_match = dict(asked.scope["headers"]).get(b"if-none-match", b"").decode() or None
         kept = await self._kept(asked, place)
         if kept is not None:
-            return _reply(kept, 200, self._tag(asked, place, kept), if_none_match)
+            return _reply(*kept, if_none_match)
         page, names = self._page(asked.path)
         reading = Reading(asked)
         erasures = asked.state.answers.erasures(names.get("study", ""))
@@ -121,10 +138,12 @@ class Site:
         key = self._remember(asked, place, reading)
         if key is not None:
             asked.state.answers.keep(names.get("study", ""), key, body, erasures)
-        return _reply(body, 200, self._tag(asked, place, body), if_none_match)
+        status = int(shown.get("status", 200))
+        tag = key or etag_from("page", place, hashlib.sha256(body).hexdigest())
+        return _reply(body, status, tag if status == 200 else None, if_none_match)
 
-    async def _kept(self, asked: Asked, place: str) -> bytes | None:
-        """The page of before, if every document that it shows is still the same."""
+    async def _kept(self, asked: Asked, place: str) -> tuple[bytes, int, str] | None:
+        """The page of before with its status and ETag, if every document that it shows is still the same."""
         known = self._readings.get(_who_asked(asked, place))
         if known is None:
             return None
@@ -132,7 +151,9 @@ class Site:
         found = [await asked.get(*first), *await together(*(asked.get(*part) for part in others))]
         if any(document.status != 304 for document in found):
             return None
-        return asked.state.answers.get(_key(asked, place, [tag for _, _, tag in known]))
+        key = _key(asked, place, [tag for _, _, tag in known])
+        body = asked.state.answers.get(key)
+        return None if body is None else (body, 200, key)
 
     def _remember(self, asked: Asked, place: str, reading: Reading) -> str | None:
         """The key under which the page is kept; `None` if a document has no tag."""
@@ -141,9 +162,6 @@ class Site:
             return None
         self._readings[_who_asked(asked, place)] = list(reading.parts)
         return _key(asked, place, tags)
-
-    def _tag(self, asked: Asked, place: str, body: bytes) -> str:
-        return etag_from("page", place, hashlib.sha256(body).hexdigest())
 
     def _page(self, path: str) -> tuple[Page, Names]:
         for pattern, page in self._pages:
@@ -262,7 +280,7 @@ def _who_asked(asked: Asked, place: str) -> str:
 
 
 def _key(asked: Asked, place: str, tags: Iterable[str | None]) -> str:
-    return etag_from("page", made_by(), _who_asked(asked, place), asked.root, *tags)
+    return etag_from("page", made_by(), _who_asked(asked, place), sorted(asked.caller.scopes), asked.root, *tags)
 
 
 def _reply(
@@ -275,8 +293,3 @@ def _reply(
         if matches(if_none_match, tag):
             return Response(status_code=304, headers=headers)
     return Response(body, status, headers, HTML)
-
-
-def safe_svg(svg: str) -> Markup:
-    """A picture that this service drew, to stand in a page as it is."""
-    return Markup(svg)  # noqa: S704 - drawn from numbers; each text in it was escaped by the renderer
