@@ -20,6 +20,7 @@ from app.http.responses import etag_from, link, matches, next_page, page, tagged
 from app.store.audit import everyone_was_read
 from app.store.revisions import AsOf, RevisionRecord
 from app.store.snapshot import study_at
+from app.timeline.receipts import Disposition
 from app.timeline.times import instant_text
 
 router = APIRouter(tags=["revisions"])
@@ -103,6 +104,10 @@ def list_revisions(
     return page(request, [_revision_document(record) for record in found[:limit]], following)
 
 
+FACTS_OF_A_PAGE = 6_000_000
+"""A page of steps reads the facts of each of its revisions: at most so many facts together, and at least one revision.
+That many take about 20 seconds of a processor.
+"""
 _REVISION = {"ge": 0, "le": 2**53 - 1}
 
 
@@ -131,7 +136,8 @@ async def get_changes(
         Flag, Query(description="`true`: also whose facts each step changed; needs `read-patients`.", examples=["true"])
     ] = "false",
     limit: Annotated[
-        int, Query(ge=1, le=100, description="Greatest number of revisions on a page.", examples=[20])
+        int,
+        Query(ge=1, le=100, description="Most revisions on a page; fewer of a large study.", examples=[20]),
     ] = 20,
     cursor: Cursor = None,
     if_none_match: IfNoneMatch = None,
@@ -164,7 +170,8 @@ def _planned(
         if since > last.revision:
             detail = "The earlier revision is greater than the later one."
             raise InvalidDocument(faults=[Fault("/query/from", FaultCode.CONTRADICTION, detail)])
-        until = min(after + limit, last.revision)
+        arrived = sum(each.times for each in last.intake() if each.arrival.subject == Disposition.KEPT)
+        until = min(after + limit, after + max(1, FACTS_OF_A_PAGE // max(1, arrived)), last.revision)
         more = until < last.revision
         following = next_page(request, asker.state.cursors.sign(question, [last.revision, until])) if more else None
         planned = ChangesPage(study, since, last.revision, after, until, question[-1] == "true", following)

@@ -47,9 +47,11 @@ class Reading:
 
     async def text(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str | None:
         """The text of a document that follows from one that the page has read already, such as a chart of an answer;
-        `None` if it is refused.
+        `None` if it is refused. A page without one that could not be made just now is not kept.
         """
         found = await self.asked.get(path, query)
+        if found.status >= 500 or found.status == 429:
+            self.parts.append((path, tuple(query), None))  # it may be there a moment later
         return found.body.decode() if found.status == 200 else None
 
     async def if_allowed(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:  # noqa: ANN401 - any JSON

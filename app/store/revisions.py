@@ -119,6 +119,12 @@ def resolve(
     return RevisionPoint(found[0], found[1])
 
 
+def latest_number(connection: Connection, study_id: str) -> int:
+    """The number of the latest revision of a study."""
+    row = _LATEST.row(connection, study_key(connection, study_id))
+    return 0 if row is None else int(row[0])
+
+
 def count_erasures(connection: Connection, study_id: str) -> int:
     """How often a person was erased from a study."""
     return int((_ERASURES.row(connection, study_key(connection, study_id)) or (0,))[0])

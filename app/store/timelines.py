@@ -27,7 +27,7 @@ from app.timeline.facts import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Fi
 from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
 from app.timeline.number_rule import standing
-from app.timeline.source_facts import Source, Sources, aligned
+from app.timeline.source_facts import Source, Sources, aligned, aligned_facts
 from app.timeline.times import day_text
 
 _BEFORE, _AFTER = -(2**63), 2**63
@@ -265,6 +265,30 @@ def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort
             for kind in TABLES
         }
         return aligned(cohort, by_kind, merged)
+
+
+def records_of_persons(connection: Connection, study_id: str, revision: int) -> dict[str, list[str]]:
+    """The records of each person of a study at a revision, in the order of a cohort: the surviving record, which names
+    the person, and those that were merged into it.
+    """
+    study = study_key(connection, study_id)
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
+    merged = persons({record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}, keys)
+    others = {record for records in merged.values() for record in records}
+    return {person: [person, *merged.get(person, ())] for person in sorted(keys.keys() - others)}
+
+
+def facts_of_rows(
+    connection: Connection, study_id: str, revision: int, kind: str, cohort: Cohort, records: Mapping[str, list[str]]
+) -> list[tuple[str, str | None]]:
+    """The address of the fact of each row of one kind of a cohort of few persons, and its time as written.
+
+    The cohort must come from this study at this revision; `records` are those of each of its persons
+    (`records_of_persons`).
+    """
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study_key(connection, study_id), revision))
+    merged = {person: own[1:] for person, own in records.items()}
+    return aligned_facts(kind, cohort, _of_persons(connection, revision, kind, keys, merged))
 
 
 def _unlinked(connection: Connection, study: int, revision: int, kind: str) -> Iterator[Source]:

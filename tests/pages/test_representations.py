@@ -23,7 +23,7 @@ def test_the_suffix_or_the_browser_asks_for_the_page_and_everybody_else_gets_jso
     [
         ("/v1/studies/none.html", 404, "There is no study of this name."),
         ("/v1/studies/trial/analyses/none.html", 404, "weekly-change"),
-        ("/v1/studies/trial/analyses/response-rates.html?level=2", 422, "/query/level"),
+        ("/v1/studies/trial/changes.html?limit=0", 422, "/query/limit"),
         ("/nothing", 404, "There is nothing"),
     ],
 )
