@@ -29,6 +29,8 @@ RUN groupadd --gid 10001 myoresponse \
  && install -d -m 0700 -o myoresponse -g myoresponse /data
 COPY --from=packages /opt/venv /opt/venv
 COPY alembic /srv/myoresponse/alembic
+COPY docs /srv/myoresponse/docs
+COPY README.md SECURITY.md CHANGELOG.md /srv/myoresponse/
 COPY app /srv/myoresponse/app
 # Answers name the commit that the image was built from: --build-arg COMMIT=$(git rev-parse HEAD) of a clean checkout.
 ARG COMMIT=

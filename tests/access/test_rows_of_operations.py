@@ -112,6 +112,8 @@ class Requests:
             "POST /fhir/{study}/": fhir(whole()),
             "POST /v1/analyses": {"json": {"protocol": "seed-2008", "timelines": [timeline("X")]}, "headers": JSON},
             "POST /v1/verify": {"json": FIGURE},
+            "GET /v1/studies/{study}/series": {"params": {"measure": "CK"}},
+            "GET /v1/studies/{study}/changes/stream": {"params": {"seconds": "0"}},
             "DELETE /v1/studies/{study}/patients/{patient}": {"params": {"erase": "true"}},
         }.get(operation, {})  # fmt: skip
 

@@ -79,12 +79,13 @@ def test_an_unknown_chart_is_not_found_and_the_known_ones_are_named(client, path
 @pytest.mark.parametrize(
     ("query", "found"),
     [
-        ("weekly-change?width=9999", [("/query/width", "unknown_value")]),
+        ("weekly-change?width=7654", [("/query/width", "unknown_value")]),
         ("weekly-change?level=2", [("/query/level", "out_of_range")]),
         ("weekly-change?by=sex", [("/query/by", "unknown_parameter")]),
         ("weekly-change?patient=P00", [("/query/patient", "unknown_parameter")]),
         ("response-forest?by=shoe_size", [("/query/by", "unknown_value")]),
-        ("response-forest?patients=true", [("/query", "unknown_parameter")]),
+        ("response-forest?patients=true", [("/query/patients", "unknown_parameter")]),
+        ("ck-change?patients=yes", [("/query/patients", "wrong_type")]),
         ("ck-trajectories?patient=P00&by=sex", [("/query/by", "unknown_parameter")]),
         ("flow?height=2", [("/query", "unknown_parameter")]),
         ("flow?as_of=2999-01-01T00:00:00Z", [("/query/as_of", "future_time")]),
@@ -94,7 +95,7 @@ def test_what_a_chart_does_not_take_is_refused_and_never_ignored(client, query, 
     answer = client.get(f"{fill(client, 1)}/charts/{query}")
     assert answer.status_code == 422
     assert codes(answer) == found
-    assert "9999" not in answer.text
+    assert "7654" not in answer.text
     assert "shoe_size" not in answer.text
 
 
@@ -109,7 +110,7 @@ def test_a_patient_whom_the_study_does_not_have_is_not_found(client):
     assert answer.status_code == 404
     assert "NOBODY" not in answer.text
     one = client.get(f"{home}/charts/ck-trajectories?patient=P00").json()
-    assert "patient P00" in one["description"]
+    assert "Patient P00" in one["description"]
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
@@ -160,7 +161,7 @@ def test_a_chart_is_kept_and_given_again_byte_for_byte_after_a_correction(client
 def test_the_options_of_a_question_are_those_of_its_chart(client):
     home = fill(client, 4)
     ninety = client.get(f"{home}/charts/weekly-change?level=0.9").json()
-    assert "90 % t intervals" in " ".join(ninety["title"]["subtitle"])
+    assert "90 % intervals" in " ".join(ninety["title"]["subtitle"])
     answer = client.get(f"{home}/analyses/weekly-change?level=0.9").json()
     (row,) = (each for each in answer["results"] if (each["measure"], each["week"]) == ("MMT", 4))
     assert str(row["mean"]) in json.dumps(ninety)
@@ -192,6 +193,15 @@ def test_a_chart_that_shows_patients_is_for_those_who_may_read_them(scoped, name
         ("read",): 403,
         ("read", "read-patients"): 403,
     }
+
+
+def test_to_draw_each_patient_needs_the_scope_to_read_them(scoped):
+    client, with_scopes = scoped
+    address = f"{fill(client, 2)}/charts/ck-change"
+    analyst = with_scopes([Scope.ANALYSE])
+    assert (analyst.get(address).status_code, analyst.get(f"{address}?patients=true").status_code) == (200, 403)
+    assert "P00" not in analyst.get(address).text
+    assert "P00" in with_scopes([Scope.ANALYSE, Scope.READ_PATIENTS]).get(f"{address}?patients=true").text
 
 
 @pytest.fixture

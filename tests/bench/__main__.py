@@ -30,6 +30,7 @@ from tests.bench.fhir import fhir_bundle
 from tests.bench.growth import growth
 from tests.bench.improvement import improvement_score
 from tests.bench.interval_censored import interval_medians
+from tests.bench.live import live_connections
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
 from tests.bench.pages import pages
 from tests.bench.without_effect import without_effect
@@ -56,6 +57,7 @@ def main() -> None:
             *pages(folder),
             *bulk(folder),
             *stream_memory(folder),
+            *live_connections(folder),
             *cold_start(folder),
         ]
     page = _page(rows)

@@ -1,65 +1,68 @@
-"""A page as its reader sees it: headings, links, tables and controls, read by the parser of the standard library."""
+"""Reads a page as a person does: its words, its tables, its links and its forms."""
 
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
 
-_VOID = {"meta", "link", "input", "br", "img", "option"}
+_VOID = {"meta", "link", "input", "br", "img", "path", "hr"}
 
 
-class Shown(HTMLParser):
-    """What a page shows."""
+@dataclass
+class Read(HTMLParser):
+    """A page that was read."""
 
-    def __init__(self, text: str) -> None:
+    links: list[tuple[str, str]] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self.headings: list[str] = []
-        self.links: dict[str, str] = {}
-        self.tables: dict[str, list[list[str]]] = {}
-        self.controls: dict[str, dict[str, str]] = {}
-        self.words = ""
-        self._open: list[tuple[str, dict[str, str]]] = []
-        self._text: list[str] = []
-        self._caption = ""
-        self.feed(text)
-        self.words = " ".join(self.words.split())
+        self._open: list[str] = []
+        self._address: str | None = None
+        self._link = self._cell = 0
 
-    def handle_starttag(self, tag, attributes):
-        given = {name: value or "" for name, value in attributes}
-        if tag in {"input", "select"} and "name" in given:
-            self.controls[given["name"]] = given
-        if tag == "table":
-            self._caption = ""
-            self._rows = []
-        if tag == "tr":
-            self._rows.append([])
-        if tag in {"h1", "h2", "h3", "a", "td", "th", "caption", "option"}:
-            self._text = []
+    @property
+    def words(self) -> str:
+        """What stands in the main part of the page."""
+        return _plain("".join(self.parts))
+
+    def link(self, words: str) -> str:
+        """The address of the first link with these words."""
+        return next(address for text, address in self.links if text == words)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
         if tag not in _VOID:
-            self._open.append((tag, given))
-
-    def handle_data(self, data):
-        self._text.append(data)
-        if not any(tag in {"script", "style", "title"} for tag, _ in self._open):
-            self.words += data
-
-    def handle_endtag(self, tag):
-        text = " ".join("".join(self._text).split())
-        given = next((attributes for name, attributes in reversed(self._open) if name == tag), {})
-        if tag in {"h1", "h2", "h3"}:
-            self.headings.append(text)
-        if tag == "a" and text:
-            self.links[text] = given.get("href", "")
+            self._open.append(tag)
+        if tag == "a":
+            self._address, self._link = given.get("href"), len(self.parts)
+        if tag == "tr":
+            self.rows.append([])
         if tag in {"td", "th"}:
-            self._rows[-1].append(text)
-        if tag == "caption":
-            self._caption = text
-        if tag == "table":
-            self.tables[self._caption] = self._rows
-        while self._open and self._open.pop()[0] != tag:
+            self._cell = len(self.parts)
+        if "name" in given and tag in {"input", "button", "select", "textarea"}:
+            self.fields.setdefault(given["name"], []).append(given.get("value", ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "a" and self._address is not None:
+            self.links.append((_plain("".join(self.parts[self._link :])), self._address))
+        if tag in {"td", "th"} and self.rows:
+            self.rows[-1].append(_plain("".join(self.parts[self._cell :])))
+        while self._open and self._open.pop() != tag:
             pass
 
+    def handle_data(self, data: str) -> None:
+        if "main" in self._open and not {"script", "style"} & {*self._open}:
+            self.parts.append(data)
 
-def shown(client, address: str, status: int = 200) -> Shown:
-    """The page at an address."""
-    answer = client.get(address)
-    assert answer.status_code == status, (address, answer.status_code, answer.text[:300])
-    assert answer.headers["content-type"].startswith("text/html")
-    return Shown(answer.text)
+
+def read(answer: Any) -> Read:
+    """A page that was answered."""
+    page = Read()
+    page.feed(answer.text)
+    return page
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

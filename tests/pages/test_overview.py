@@ -10,7 +10,7 @@ from app.http.representations import Document
 from app.pages.headlines import headlines
 from app.pages.page import Reading
 from tests.api.examples import fill, make_study, timeline
-from tests.pages.reading import shown
+from tests.pages.shown import shown
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -10,7 +10,7 @@ from app.analyses import QUESTIONS
 from app.pages.charts import CHARTS
 from app.pages.pictures import OF_OVERVIEW, OF_PATIENTS, OF_QUESTION
 from app.pages.questions import ABOUT, GROUPS
-from tests.pages.reading import shown
+from tests.pages.shown import shown
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 HOME = "/v1/studies/demo/analyses"

@@ -6,7 +6,7 @@ from app.access.callers import Scope
 from app.analyses.verify import PrintedProportion, PrintedRate
 from app.pages.plan import SIZES, curve
 from app.pages.verify_figure import figure_of
-from tests.pages.reading import shown
+from tests.pages.shown import shown
 from tests.pages.test_sign_in import signed_in
 
 SEEN = "/v1/verify.html?kind=proportion&k=14&n=15&printed_in=percent&value=93.3&low=68.1&high=99.8&level="

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
-from app.pages.charts.figures import evenly, interval_of, limits, n_of, number, percent
+from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
+from app.pages.charts.figures import evenly, interval_of, limits, listed, n_of, number, percent, why
 from app.pages.charts.scales import decade_part, log_ticks, within
 from app.pages.charts.theme import BLUE, INK, MUTED, SKY, VERMILLION, Spec, Width, plot_width, quantity
 
@@ -18,7 +18,7 @@ _MORE_VALUES = "Send values of treated patients before and after their first inf
 Row = dict[str, Any]
 
 
-def _weekly_change(document: Document, width: Width) -> Picture | Nothing:
+def _weekly_change(document: Document, width: Width) -> Drawing | Nothing:
     answer = answer_in(document, WEEKLY_CHANGE)
     panels = _panels(answer.get("results", ()))
     if not panels:
@@ -37,8 +37,9 @@ def _weekly_change(document: Document, width: Width) -> Picture | Nothing:
         "spacing": {"row": 26, "column": _GAP},
     }
     n = n_of(row["n"] for rows in panels.values() for row in rows)
-    below = [f"{n} with both values; means with {level} t intervals", *_about_onsets(claims), *_about_far_ends(panels)]
-    return Picture(views, below, " ".join(_weekly_words(panels, claims)))
+    below = [f"{n} with both values; means with {level} intervals", *_about_onsets(claims), *_about_far_ends(panels)]
+    below += _about_absent(answer["results"], panels)
+    return Drawing(views, below, " ".join(_weekly_words(panels, claims)))
 
 
 def _about_onsets(claims: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -59,6 +60,21 @@ def _about_far_ends(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[
 def _around(points: Sequence[Row]) -> list[float]:
     """The means, and 1, where nothing has changed."""
     return [1.0, *(point["change"] for point in points)]
+
+
+def _about_absent(
+    results: Sequence[Mapping[str, Any]], panels: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[str]:
+    """The weeks of a measure that have no mean, and why."""
+    for measure, rows in panels.items():
+        absent = [
+            row
+            for row in results
+            if (row["measure"], row["scale"]) == (measure, rows[0]["scale"]) and row["mean"] is None
+        ]
+        if absent:
+            weeks = listed(str(row["week"]) for row in absent)
+            yield f"{measure} at week {weeks} has no mean: {why(absent[0]['reason'])}"
 
 
 def _panels(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -141,7 +157,7 @@ def _line_at(value: float, values: Spec) -> Spec:
 
 
 def _point(row: Mapping[str, Any], *, is_ratio: bool) -> Row:
-    interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean", "t") or {}
+    interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean") or {}
     return {
         "week": row["week"],
         "n": row["n"],
@@ -159,7 +175,7 @@ def _weekly_words(
         parts = []
         for row in rows:
             point = _point(row, is_ratio=is_ratio)
-            interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean", "t")
+            interval = interval_of(row, "geometric_mean_ratio" if is_ratio else "mean")
             parts.append(f"week {row['week']} {number(point['change'])} ({limits(interval)}, n = {row['n']})")
         of = f"{measure} as a multiple of baseline" if is_ratio else f"Mean change of {measure} in points"
         yield f"{of}: {', '.join(parts)}."
@@ -167,7 +183,7 @@ def _weekly_words(
     yield from (text for (measure, _), text in reversed(shown.items()) if measure in panels)
 
 
-def _ck_change(document: Document, width: Width) -> Picture | Nothing:
+def _ck_change(document: Document, width: Width) -> Drawing | Nothing:
     answer = answer_in(document, CK_CHANGE)
     rows = [row for row in answer.get("results", ()) if row["n"]]
     if not rows:
@@ -193,14 +209,17 @@ def _ck_change(document: Document, width: Width) -> Picture | Nothing:
         "height": 300,
         "layer": [*_slopes(slopes, means, labels)],
     }
-    of_all = "each a line" if len(shown) == len(lines) else f"{len(shown)} of them drawn, at equal steps"
-    below = [f"n = {row['n']}, {of_all}; dark: means with {percent(answer['level'])} t intervals", _difference(row)]
+    of_all = ", each a line" if len(shown) == row["n"] else f", {len(shown)} of them drawn"
+    below = [
+        f"n = {row['n']}{of_all if lines else ''}; dark: means with {percent(answer['level'])} intervals",
+        _difference(row),
+    ]
     claims = [claim["text"] for claim in answer["claims"] if claim["code"] == "change_of_change"]
     words = [
         f"{label}: mean change of ln(CK) {number(row[side]['mean'])} ({limits(interval_of(row[side], 'mean', 't'))})."
         for side, label in zip(_SIDES, labels, strict=True)
     ]
-    return Picture(views, below, " ".join([f"n = {row['n']}.", *words, f"{_difference(row)}.", *claims[:1]]))
+    return Drawing(views, below, " ".join([f"n = {row['n']}.", *words, f"{_difference(row)}.", *claims[:1]]))
 
 
 def _slopes(slopes: list[Row], means: list[Row], labels: list[str]) -> Iterator[Spec]:
@@ -232,7 +251,7 @@ def _span(weeks: Sequence[int]) -> str:
 
 
 def _limits_of(row: Mapping[str, Any]) -> Row:
-    interval = interval_of(row, "mean", "t") or {}
+    interval = interval_of(row, "mean") or {}
     return {"low": interval.get("low"), "high": interval.get("high")}
 
 
@@ -243,5 +262,11 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 CHARTS = (
     Chart(WEEKLY_CHANGE, "Change from baseline, week by week", (WEEKLY_CHANGE,), _weekly_change),
-    Chart(CK_CHANGE, "Change of ln(CK) before and after treatment", (CK_CHANGE,), _ck_change, shows_patients=True),
+    Chart(
+        CK_CHANGE,
+        "Change of ln(CK) before and after treatment",
+        (CK_CHANGE,),
+        _ck_change,
+        takes=frozenset({"patients"}),
+    ),
 )

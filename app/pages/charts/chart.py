@@ -19,7 +19,7 @@ FLOW, TRAJECTORIES = "flow", "trajectories"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Drawing:
     """What a chart shows: the views of a specification, what stands below the title, and the same in words."""
 
     views: Spec
@@ -37,14 +37,14 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One chart. `shows_patients`: it shows single patients, for whom its answers are asked too. `takes` are
+    """One chart. `shows_patients`: it always shows single patients, for whom its answers are asked too. `takes` are
     its own parameters beside those of all charts. `without_effect`: its answers also say what nothing would give.
     """
 
     name: str
     title: str
     questions: tuple[str, ...]
-    picture: Callable[[Document, Width], Picture | Nothing]
+    picture: Callable[[Document, Width], Drawing | Nothing]
     shows_patients: bool = False
     without_effect: bool = False
     takes: frozenset[str] = frozenset()
@@ -89,7 +89,7 @@ def source(document: Document) -> str:
     return f"{of}, {patients(document['populations']['all'])}{revision}"
 
 
-def _in_words(nothing: Nothing, width: Width) -> Picture:
+def _in_words(nothing: Nothing, width: Width) -> Drawing:
     """A chart that has nothing to draw says so."""
     rows = [
         *({"text": line, "colour": INK} for line in lines_of(nothing.why, width, 13)),
@@ -106,4 +106,4 @@ def _in_words(nothing: Nothing, width: Width) -> Picture:
             "color": {"field": "colour", "type": "nominal", "scale": None},
         },
     }
-    return Picture(views, (), f"{nothing.why} {nothing.next_step}")
+    return Drawing(views, (), f"{nothing.why} {nothing.next_step}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
+from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
 from app.pages.charts.figures import counted, number, percent
 from app.pages.charts.theme import (
     BLUE,
@@ -23,10 +23,11 @@ from app.pages.charts.theme import (
 SPECIFICATION_CURVE = "specification-curve"
 WITH_NOTHING = ("response-rates", "weekly-change", "ck-change", "ck-normal-time")
 _GAP = 22
+_RATES = {"response": "Share who responded", "remission": "Share in remission"}
 Row = dict[str, Any]
 
 
-def _specifications(document: Document, width: Width) -> Picture | Nothing:
+def _specifications(document: Document, width: Width) -> Drawing | Nothing:
     curves = [row for row in answer_in(document, SPECIFICATION_CURVE).get("curves", ()) if row["picture"]["rate"]]
     if not curves:
         return Nothing(
@@ -44,7 +45,7 @@ def _specifications(document: Document, width: Width) -> Picture | Nothing:
         f"n = {counted(sum(row['specifications'] for row in curves), 'definition')} tried on the same patients",
         "Lines: the rates in order of size, with their intervals; diamond: the declared definition",
     ]
-    return Picture(views, below, " ".join(_spoken(row) for row in curves))
+    return Drawing(views, below, " ".join(_spoken(row) for row in curves))
 
 
 def _heading(row: Mapping[str, Any]) -> str:
@@ -69,7 +70,7 @@ def _curve(row: Mapping[str, Any], size: int, last: bool) -> Spec:
         axis={"labelExpr": PERCENT, "values": [0, 0.5, 1]},
     )  # fmt: skip
     rate = quantity(
-        "rate", "Share who responded", scale={"domain": [0, 1]},
+        "rate", _RATES[row["kind"]], scale={"domain": [0, 1]},
         axis={"labelExpr": PERCENT, "values": [0, 0.5, 1]},
     )  # fmt: skip
     declared = row["declared"]
@@ -130,7 +131,7 @@ _FIGURES: dict[str, tuple[str, str]] = {
 _UNITS = {"rate": "Share", "ln": "Difference of ln(CK)", "days": "Days"}
 
 
-def _without_effect(document: Document, width: Width) -> Picture | Nothing:
+def _without_effect(document: Document, width: Width) -> Drawing | Nothing:
     rows = [row for question in WITH_NOTHING for row in _figures(answer_in(document, question))]
     if not rows:
         return Nothing(
@@ -154,7 +155,7 @@ def _without_effect(document: Document, width: Width) -> Picture | Nothing:
         f"n = {rows[0]['patients']} treated; {simulations} simulated cohorts with the same patients, visits and draws",
         "Blue: seen. Orange: mean and central 95 % of the cohorts in which nothing happens",
     ]
-    return Picture(views, below, " ".join(_compared(row) for row in rows))
+    return Drawing(views, below, " ".join(_compared(row) for row in rows))
 
 
 def _figures(answer: Document) -> Iterator[Row]:

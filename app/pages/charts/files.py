@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from app.analyses import NullOptions, answer
-from app.analyses.answer import Options, populations
+from app.analyses.answer import Options, TrueOrFalse, populations
 from app.analyses.answer_document import Header, answer_json
 from app.analyses.report import flow
 from app.analyses.trajectories import trajectories
@@ -26,6 +26,11 @@ class ChartOptions(Options):
 
     width: Width = Field(
         default="wide", description="`narrow`: 360 pixels wide; `wide`: 760.", examples=["wide", "narrow"]
+    )
+    patients: TrueOrFalse = Field(
+        default=False,
+        description="Also draw each patient. Only for `ck-change`; it needs the scope `read-patients`.",
+        examples=[False],
     )
     patient: str | None = Field(
         default=None,
@@ -50,7 +55,7 @@ def chart_document(
     common = {name: getattr(options, name) for name in Options.model_fields}
     asked = NullOptions.model_construct(
         options.model_fields_set & set(Options.model_fields),
-        **common | {"patients": chart.shows_patients, "null": chart.without_effect},
+        **common | {"patients": chart.shows_patients or options.patients, "null": chart.without_effect},
     )
     study = DerivedStudy(cohort, protocol)
     answers = {

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.pages.charts.chart import FLOW, Chart, Document, Nothing, Picture
+from app.pages.charts.chart import FLOW, Chart, Document, Drawing, Nothing
 from app.pages.charts.figures import in_words, why
 from app.pages.charts.theme import BLUE, INK, MUTED, PADDING, PIXELS, Spec, Width, letters_in, wrapped
 
@@ -19,7 +19,7 @@ _LINE, _INSIDE, _BETWEEN = 15, 8, 14
 Row = dict[str, Any]
 
 
-def _flow(document: Document, width: Width) -> Picture | Nothing:
+def _flow(document: Document, width: Width) -> Drawing | Nothing:
     steps = [step for step in document.get(FLOW, ()) if step.get("group") is None]
     if not steps or not steps[0]["n"]:
         return Nothing(
@@ -34,7 +34,7 @@ def _flow(document: Document, width: Width) -> Picture | Nothing:
         "height": height,
         "layer": [*_drawn(boxes, across, down)],
     }
-    return Picture(
+    return Drawing(
         views,
         [f"n = {steps[0]['n']}. Boxes: who remains. Beside them: who was left out, and why"],
         " ".join(map(_spoken, steps)),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
+from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
 from app.pages.charts.figures import counted, listed, patients
 from app.pages.charts.scales import whole_ticks
 from app.pages.charts.theme import (
@@ -24,7 +24,7 @@ MOST_TERMS = 20
 _ROW, _TALL_ROW = 22, 34
 
 
-def _adverse_events(document: Document, width: Width) -> Picture | Nothing:
+def _adverse_events(document: Document, width: Width) -> Drawing | Nothing:
     rows = answer_in(document, SAFETY).get("results", ())
     if not rows or not rows[0]["safety"]:
         return Nothing(
@@ -52,7 +52,7 @@ def _adverse_events(document: Document, width: Width) -> Picture | Nothing:
         f"Of {patients(row['safety'])} who were treated, {row['patients_with_event']} had an adverse event, {serious} "
         f"a serious one. By term: {listed(_spoken(term) for term in shown)}."
     )
-    return Picture(views, below, words)
+    return Drawing(views, below, words)
 
 
 def _term(term: Mapping[str, Any], width: Width) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
+from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
 from app.pages.charts.figures import number, percent
 from app.pages.charts.theme import BLUE, MUTED, Spec, Width, pixels_of, plot_width, quantity
 
 IMPROVEMENT_SCORE = "improvement-score"
 
 
-def _improvement(document: Document, width: Width) -> Picture | Nothing:
+def _improvement(document: Document, width: Width) -> Drawing | Nothing:
     answer = answer_in(document, IMPROVEMENT_SCORE)
     rows = [row for row in answer.get("results", ()) if row["score"]["median"] is not None]
     if not rows:
@@ -30,7 +30,7 @@ def _improvement(document: Document, width: Width) -> Picture | Nothing:
         f"n = {max(row['evaluable'] for row in rows)} with a complete visit, at most (n below each week)",
         "Points: median; bars: quartiles; dashed: the levels of the protocol",
     ]
-    return Picture(views, below, " ".join(map(_spoken, rows)))
+    return Drawing(views, below, " ".join(map(_spoken, rows)))
 
 
 def _spoken(row: Mapping[str, Any]) -> str:

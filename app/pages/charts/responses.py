@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
+from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
 from app.pages.charts.figures import (
     evenly,
     group_of,
@@ -27,7 +27,7 @@ _VERDICTS = ["Responder", "No responder"]
 Row = dict[str, Any]
 
 
-def _forest(document: Document, width: Width) -> Picture | Nothing:
+def _forest(document: Document, width: Width) -> Drawing | Nothing:
     answer = answer_in(document, RESPONSE_RATES)
     rows = [row for row in answer.get("results", ()) if row["primary"]] or list(answer.get("results", ()))
     if not any(row["evaluable"] for row in rows):
@@ -57,7 +57,7 @@ def _forest(document: Document, width: Width) -> Picture | Nothing:
         *(f"{measure}: {rule}" for measure, rule in panels),
     ]
     words = " ".join(f"{row['measure']} {group_of(row)}: {_in_words(row)}." for row in rows)
-    return Picture(views, below, words)
+    return Drawing(views, below, words)
 
 
 def _method(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -138,7 +138,7 @@ def _figures(row: Mapping[str, Any], width: Width) -> str:
     return f"{figures}  ({percent(interval['low']).removesuffix(' %')} to {percent(interval['high'])})"
 
 
-def _waterfall(document: Document, width: Width) -> Picture | Nothing:
+def _waterfall(document: Document, width: Width) -> Drawing | Nothing:
     answer = answer_in(document, RESPONSE_RATES)
     rows = [row for row in answer.get("results", ()) if row.get("patients") and _judged(row)]
     rows = [row for row in rows if row["primary"]] or rows
@@ -155,12 +155,13 @@ def _waterfall(document: Document, width: Width) -> Picture | Nothing:
     }
     most = max(len(_judged(row)) for row in rows)
     below = [
-        f"{n_of(len(_judged(row)) for row in rows)} who could be judged, one bar each, the least favourable first; "
+        f"{n_of(len(_judged(row)) for row in rows)} with a verdict and a known change, one bar each, "
+        "the least favourable first; "
         "dark: responder, light: no responder",
         *(f"{row['measure']}: n = {len(_judged(row))}, {rule_of(row['definition'])}" for row in rows),
         *([f"Of more than {MOST_BARS} patients {MOST_BARS} are drawn, at equal steps"] if most > MOST_BARS else ()),
     ]
-    return Picture(views, below, " ".join(f"{row['measure']}: {_in_words(row)}. {_extremes(row)}" for row in rows))
+    return Drawing(views, below, " ".join(f"{row['measure']}: {_in_words(row)}. {_extremes(row)}" for row in rows))
 
 
 def _judged(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:

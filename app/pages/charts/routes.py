@@ -1,10 +1,10 @@
 """The routes of the charts: which there are, and each as Vega-Lite, SVG, PNG or PDF."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import ConfigDict, Field, create_model
+from pydantic import ConfigDict, Field
 
 from app.access.callers import Scope
 from app.access.study_answers import StudyQuestion
@@ -45,7 +45,7 @@ class OfferedChart(Result):
         examples=[["ck-normal-time"]],
     )
     shows_patients: bool = Field(
-        description="Whether it shows single patients, so that it needs the scope `read-patients` too.",
+        description="Whether it always shows single patients, so that it needs the scope `read-patients` too.",
         examples=[False],
     )
     takes: tuple[str, ...] = Field(
@@ -106,13 +106,16 @@ def _offered(chart: Chart, home: str, query: str) -> OfferedChart:
     )
 
 
-_OWN = frozenset({"by", "patient"})
+_OWN = frozenset({"by", "patient", "patients"})
 """The parameters that some charts take and others refuse."""
-_FIELDS: dict[str, Any] = {
-    name: (field.annotation, field) for name, field in ChartOptions.model_fields.items() if name != "patients"
-}
-_PARAMETERS = create_model("ChartParameters", __config__=ConfigDict(extra="ignore", allow_inf_nan=False), **_FIELDS)
-"""The options of a chart as query parameters. The chart itself decides whether it shows patients."""
+
+
+class ChartParameters(ChartOptions):
+    """The options of a chart as query parameters."""
+
+    model_config = ConfigDict(strict=False, extra="ignore")
+
+
 _FILE = {"type": "string", "format": "binary"}
 _DRAWN = answers("The chart.", {"type": "object"}, "ETag", media_type=VEGA_LITE)
 _DRAWN["content"] |= {media_type: {"schema": _FILE} for media_type in (SVG, PNG, PDF)}
@@ -140,7 +143,7 @@ async def get_chart(
     asker: Asking,
     caller: CallerOf,
     at: At,
-    given: Annotated[_PARAMETERS, Query()],
+    given: Annotated[ChartParameters, Query()],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """A chart of the study at one revision, drawn from the answers to its questions alone. The same revision,
@@ -151,7 +154,7 @@ async def get_chart(
     options = _options_of(chart, given)
     if media_type != VEGA_LITE:
         check_renderer()
-    if chart.shows_patients:
+    if chart.shows_patients or options.patients:
         caller.require(Scope.READ_PATIENTS)
         everyone_was_read()
     question = StudyQuestion(f"charts/{chart.name} {media_type}", study, at, options)
@@ -175,13 +178,13 @@ def _requested_chart(name: str, request: Request) -> tuple[Chart, str]:
     return CHARTS[stem], media_type
 
 
-def _options_of(chart: Chart, given: Any) -> ChartOptions:  # noqa: ANN401 - the model of the parameters
+def _options_of(chart: Chart, given: ChartParameters) -> ChartOptions:
     """The options of a chart. Raises `InvalidDocument` for a parameter that this chart does not take."""
     takes = _OWN & chart.takes
-    refused = sorted(name for name in _OWN - takes if getattr(given, name) is not None)
+    refused = sorted((_OWN - takes) & given.model_fields_set)
     if refused:
         detail = "This chart does not take this parameter."
         accepts = Accepts(one_of=tuple(sorted(takes))) if takes else None
         faults = [Fault(f"/query/{name}", FaultCode.UNKNOWN_PARAMETER, detail, accepts) for name in refused]
         raise InvalidDocument(faults=faults)
-    return ChartOptions.model_construct(given.model_fields_set, **dict(given), patients=chart.shows_patients)
+    return ChartOptions.model_construct(given.model_fields_set, **dict(given))

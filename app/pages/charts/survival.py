@@ -5,7 +5,7 @@ interval-censored curve over it.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.pages.charts.chart import Chart, Document, Nothing, Picture, answer_in
+from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
 from app.pages.charts.figures import group_of, limits, number, why
 from app.pages.charts.theme import (
     INK,
@@ -35,7 +35,7 @@ _SURVIVAL = quantity(
 Row = dict[str, Any]
 
 
-def _time_with_normal_ck(document: Document, width: Width) -> Picture | Nothing:
+def _time_with_normal_ck(document: Document, width: Width) -> Drawing | Nothing:
     answer = answer_in(document, CK_NORMAL_TIME)
     every = [row for row in answer.get("results", ()) if row["n"]]
     rows = every[:MOST_GROUPS]
@@ -65,7 +65,7 @@ def _time_with_normal_ck(document: Document, width: Width) -> Picture | Nothing:
         "spacing": 14,
         "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
     }
-    return Picture(
+    return Drawing(
         views, [_of(rows), *_medians_in_words(rows, names if grouped else [""])], _words(answer, rows, names)
     )
 

@@ -1,8 +1,8 @@
-"""How every chart looks: its two widths, colours, fonts, and what Vega-Lite is told for all of them.
+"""How every chart looks: its two widths, colours and fonts, and the configuration of Vega-Lite.
 
-The colours are those of Okabe and Ito (jfly.uni-koeln.de/color): people who see few colours can tell them apart. Where
-two things are told apart, a dash, a shape or a label beside the colour says the same, so that a chart is readable in
-grey. A page may give `INK`, `MUTED`, `GRID` and `PAPER` other colours by CSS: they are attributes of the SVG.
+The colours are those of Okabe and Ito (jfly.uni-koeln.de/color), which differ for people who see few colours. Wherever
+a colour means something, a dash, a shape or a label beside it says the same, so that a chart is readable in grey. A
+page may give `INK`, `MUTED`, `GRID` and `PAPER` other colours by CSS: they are attributes of the SVG.
 """
 
 import textwrap

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.pages.charts.chart import TRAJECTORIES, Chart, Document, Nothing, Picture, answer_in
+from app.pages.charts.chart import TRAJECTORIES, Chart, Document, Drawing, Nothing, answer_in
 from app.pages.charts.figures import counted, number, patients
 from app.pages.charts.scales import decade_part, log_ticks
 from app.pages.charts.theme import (
@@ -30,7 +30,7 @@ _COLOURS = {"domain": _KINDS, "range": [BLUE, VERMILLION, MUTED]}
 Row = dict[str, Any]
 
 
-def _trajectories(document: Document, width: Width) -> Picture | Nothing:
+def _trajectories(document: Document, width: Width) -> Drawing | Nothing:
     shown = answer_in(document, TRAJECTORIES)
     if shown.get("patient") is not None:
         return _of_one(shown, width)
@@ -75,7 +75,7 @@ def _trajectories(document: Document, width: Width) -> Picture | Nothing:
             },
         ],
     }
-    return Picture(views, [*_about(shown)], " ".join(_in_words(shown)))
+    return Drawing(views, [*_about(shown)], " ".join(_in_words(shown)))
 
 
 def _about(shown: Document) -> Iterator[str]:
@@ -83,9 +83,13 @@ def _about(shown: Document) -> Iterator[str]:
     lines = "each a line" if listed == known else f"{listed} of them drawn as lines, at equal steps by identifier"
     yield f"n = {known} treated with a CK result, {lines}; dark: the median at the visits of the protocol"
     yield "Orange marks: infusions. Dashed: the upper limit of normal"
-    absent = sum(not seen["upper_limit"] for each in shown["patients"] for seen in each["results"])
+    seen = [each for one in shown["patients"] for each in one["results"]]
+    absent = sum(not each["upper_limit"] or each["value"] <= 0 for each in seen)
     if absent:
-        yield f"{counted(absent, 'result')} without an upper limit not drawn"
+        yield f"{counted(absent, 'result')} without an upper limit or of 0 not drawn"
+    bounds = sum(each["comparator"] is not None for each in seen)
+    if bounds:
+        yield f"{counted(bounds, 'result')} known as a bound drawn at the bound"
 
 
 def _in_words(shown: Document) -> Iterator[str]:
@@ -120,7 +124,7 @@ def _limit(values: Spec) -> Iterator[Spec]:
     }
 
 
-def _of_one(shown: Document, width: Width) -> Picture | Nothing:
+def _of_one(shown: Document, width: Width) -> Drawing | Nothing:
     """One patient: each result in U/L against its own limit."""
     found = shown["patients"]
     seen = [each for one in found for each in one["results"] if each["value"] > 0]
@@ -177,7 +181,7 @@ def _of_one(shown: Document, width: Width) -> Picture | Nothing:
         f"{normal} of them normal; the first {number(points[0]['ck'], 4)} U/L, the last "
         f"{number(points[-1]['ck'], 4)} U/L; infusions on {counted(len(infusions), 'day')}."
     )
-    return Picture(views, [below, "Orange marks: infusions"], words)
+    return Drawing(views, [below, "Orange marks: infusions"], words)
 
 
 def _kind(seen: Mapping[str, Any]) -> str:
@@ -186,7 +190,7 @@ def _kind(seen: Mapping[str, Any]) -> str:
     return _KINDS[0] if seen["normal"] else _KINDS[1]
 
 
-def _spells(document: Document, width: Width) -> Picture | Nothing:
+def _spells(document: Document, width: Width) -> Drawing | Nothing:
     listed = answer_in(document, TRAJECTORIES).get("patients", ())
     rows = [row for row in answer_in(document, CK_NORMAL_TIME).get("results", ()) if row.get("patients")]
     if not listed or not rows:
@@ -228,7 +232,7 @@ def _spells(document: Document, width: Width) -> Picture | Nothing:
         f"{number(max((each['duration'] for each in known), default=0))} days. "
         f"{counted(len(events), 'adverse event')} with a known onset."
     )
-    return Picture(views, below, words)
+    return Drawing(views, below, words)
 
 
 def _followed(listed: Sequence[Mapping[str, Any]]) -> Iterator[Row]:

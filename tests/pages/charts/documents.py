@@ -48,12 +48,23 @@ def hostile() -> list[dict[str, Any]]:
     return people
 
 
+def bounded(patient: str) -> dict[str, Any]:
+    """A patient of whose CK only bounds are known, and a result of 0."""
+    person = timeline(patient)
+    for each, sign in zip(person["labs"], (">", None, "<", "<", "<", None, "<"), strict=True):
+        each["comparator"] = sign
+    person["labs"][5]["value"] = 0
+    return person
+
+
 @cache
 def cohort(name: str) -> Cohort:
     if name == "empty":
         return cohort_of([])
     if name == "hostile":
         return cohort_of(hostile())
+    if name == "bounded":
+        return cohort_of([*(timeline(f"B{number}", ck=700 + 100 * number) for number in range(5)), bounded("B9")])
     if name == "untreated":
         return cohort_of([{"patient": {"id": "P1"}, "labs": timeline("P1")["labs"]}])
     if name in ("two", "many"):

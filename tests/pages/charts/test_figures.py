@@ -96,6 +96,23 @@ def test_an_onset_that_is_not_claimed_is_not_drawn():
     assert "Dashed" not in str(spec["title"])
 
 
+def test_where_bounds_change_the_method_of_an_interval_it_is_drawn_all_the_same():
+    spec, answer = spec_and_answer("weekly-change", "weekly-change", "bounded")
+    rows = [row for row in answer["results"] if (row["measure"], row["scale"]) == ("CK", "ln")]
+    known = [row for row in rows if row["mean"] is not None]
+    assert {each["method"] for row in known for each in row["intervals"] if each["of"] == "mean"} - {"t"}
+    for point, row in zip(data_of(spec["concat"][0])[1], known, strict=True):
+        (interval,) = (each for each in row["intervals"] if each["of"] == "geometric_mean_ratio")
+        assert None not in (point["low"], point["high"])
+        assert (point["low"], point["high"]) == (interval["low"], interval["high"])
+    assert len(known) < len(rows)
+    assert "CK at week 1 and 2 has no mean: " in " ".join(spec["title"]["subtitle"])
+    spec, _ = spec_and_answer("ck-change", "ck-change", "bounded", patients=True)
+    assert "n = 6, 5 of them drawn" in " ".join(spec["title"]["subtitle"])
+    spec, _ = spec_and_answer("ck-trajectories", "trajectories", "bounded")
+    assert "1 result without an upper limit or of 0 not drawn" in spec["title"]["subtitle"]
+
+
 def test_an_interval_that_is_wider_than_the_axis_is_said_to_go_on():
     spec, _ = spec_and_answer("weekly-change", "weekly-change", "two")
     assert "A line that leaves the picture goes on" in " ".join(spec["title"]["subtitle"])
@@ -105,7 +122,7 @@ def test_an_interval_that_is_wider_than_the_axis_is_said_to_go_on():
 
 
 def test_slopes_are_those_of_the_patients_and_the_means_those_of_the_answer():
-    spec, answer = spec_and_answer("ck-change", "ck-change")
+    spec, answer = spec_and_answer("ck-change", "ck-change", patients=True)
     (row,) = answer["results"]
     slopes = {}
     for each in rows_with(spec, "patient"):
@@ -118,6 +135,16 @@ def test_slopes_are_those_of_the_patients_and_the_means_those_of_the_answer():
         (interval,) = (each for each in row[side]["intervals"] if (each["of"], each["method"]) == ("mean", "t"))
         assert (mean, low, high) == (row[side]["mean"], interval["low"], interval["high"])
     assert "Difference of the means −1.41 (95 % interval −1.71 to −1.11)" in " ".join(spec["title"]["subtitle"])
+
+
+def test_without_its_patients_a_slope_is_that_of_the_means():
+    spec, answer = spec_and_answer("ck-change", "ck-change")
+    assert rows_with(spec, "patient") == []
+    assert "patients" not in answer["results"][0]
+    assert [row["change"] for row in rows_with(spec, "part", "low")][:2] == [
+        answer["results"][0][side]["mean"] for side in ("before", "after")
+    ]
+    assert "n = 15; dark: means with 95 % intervals" in spec["title"]["subtitle"]
 
 
 def test_a_waterfall_has_one_bar_a_patient_with_the_verdict_of_the_answer():

@@ -9,9 +9,9 @@ from app.pages.charts import CHARTS
 from app.pages.charts.theme import CONFIG
 from tests.pages.charts.documents import WIDTHS, data_of, document, validator
 
-STUDIES = ("demo", "empty", "untreated", "two", "many", "hostile")
+STUDIES = ("demo", "empty", "untreated", "two", "many", "hostile", "bounded")
 CASES = [(name, study) for name in CHARTS for study in STUDIES] + [("improvement-score", "scores")]
-READ_PATIENTS = {"ck-trajectories", "spells", "ck-change", "response-waterfall"}
+READ_PATIENTS = {"ck-trajectories", "spells", "response-waterfall"}
 
 
 def test_the_schema_refuses_what_is_no_specification():
