@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from app.access.callers import Scope
+from app.pages.charts import CHARTS
 from app.pages.page import PINNED, Reading, safe_svg, together
 
-OF_PATIENTS = frozenset({"ck-trajectories", "ck-change", "response-waterfall", "spells"})
+OF_PATIENTS = frozenset(name for name, chart in CHARTS.items() if chart.shows_patients)
 """Charts with a mark for each patient."""
 OF_QUESTION: dict[str, tuple[str, ...]] = {
     "response-rates": ("response-waterfall",),
