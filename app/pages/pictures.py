@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from app.access.callers import Scope
 from app.pages.charts import CHARTS
-from app.pages.page import PINNED, Reading, safe_svg, together
+from app.pages.page import PINNED, PageReading, safe_svg, together
 
 OF_PATIENTS = frozenset(name for name, chart in CHARTS.items() if chart.shows_patients)
 """Charts with a mark for each patient."""
@@ -38,7 +38,11 @@ class ShownChart:
 
 
 async def pictures(
-    reading: Reading, study: str, names: Iterable[str], revision: int | None, options: Sequence[tuple[str, str]] = ()
+    reading: PageReading,
+    study: str,
+    names: Iterable[str],
+    revision: int | None,
+    options: Sequence[tuple[str, str]] = (),
 ) -> list[ShownChart]:
     """The charts that there are, of this revision. Who may not read patients sees none that has a mark for each."""
     known = [name for name in names if Scope.READ_PATIENTS in reading.asked.caller.scopes or name not in OF_PATIENTS]
