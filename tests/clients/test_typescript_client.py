@@ -1,85 +1,20 @@
 """TypeScript types that openapi-typescript generates, and every JSON example of the README as a typed call."""
 
 import json
-import re
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 
 import pytest
-import yaml
 
-from tests.clients.installing import HERE, ROOT, compiled
+from tests.clients.conftest import DIRECT
+from tests.clients.installing import HERE, compiled
+from tests.clients.readme import KEPT, README, examples
 from tests.journeys.conftest import load_demo, service
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 BEGIN = """import createClient from "openapi-fetch"
 import type { paths } from "./api.js"
 
 const client = createClient<paths>({ baseUrl: "http://127.0.0.1:8000" })
 """
-
-
-@cache
-def templates() -> list[str]:
-    """Every path of the description."""
-    return list(yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))["paths"])
-
-
-@dataclass(frozen=True)
-class Example:
-    """One command of the README."""
-
-    method: str
-    address: str
-    media_type: str | None
-    body: str | None
-
-    @property
-    def template(self) -> str:
-        """Its path as the description has it."""
-        path = "/" + self.address.partition("/")[2]
-        return next(each for each in templates() if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", each), path))
-
-    @property
-    def call(self) -> str:
-        """The same as a typed call."""
-        names = re.findall(r"\{(\w+)\}", self.template)
-        values = re.fullmatch(re.sub(r"\{\w+\}", "([^/]+)", self.template), "/" + self.address.partition("/")[2])
-        init = [f"params: {{ path: {json.dumps(dict(zip(names, values.groups(), strict=True)))} }}"]
-        if self.body is not None:
-            is_json = self.media_type.endswith("json")
-            init.append(f"body: {self.body if is_json else json.dumps(self.body)}")
-            init += [] if is_json else ["bodySerializer: (text) => text"]
-            init.append(f'headers: {{ "content-type": "{self.media_type}" }}')
-        return f'await client.{self.method}("{self.template}", {{ {", ".join(init)} }})'
-
-
-def examples() -> Iterator[Example]:
-    """Every command of the README, read by the shell as it is printed."""
-    printed = [part for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for part in block.split("\n$ ")]
-    commands = [re.split(r"^\{$", part.removeprefix("$ "), flags=re.MULTILINE)[0] for part in printed]
-    script = "curl() { printf '%s\\0' \"$@\"; printf '\\n\\0'; }\n" + "\n".join(
-        command for command in commands if command.startswith("curl ")
-    )
-    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
-    for words in (line.split("\0") for line in told.split("\0\n\0") if line):
-        yield example(words)
-
-
-def example(words: list[str]) -> Example:
-    given = {name: words[place + 1] for place, name in enumerate(words) if name.startswith("-")}
-    body = given.get("-d", given.get("--data-binary"))
-    (address,) = (
-        word.removeprefix("http://") for word in words if re.match(r"(http://)?(localhost|127\.0\.0\.1)", word)
-    )
-    return Example(
-        given.get("-X", "GET" if body is None else "POST"),
-        address,
-        given["-H"].partition(": ")[2] if "-H" in given else None,
-        body,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +57,20 @@ def test_the_examples_of_the_readme_are_found():
 @pytest.mark.slow
 def test_every_example_of_the_readme_is_a_typed_call_with_a_typed_answer(packages, answers):
     assert compiled(packages, readme=BEGIN + "\n".join(answers)) == ""
+
+
+@pytest.mark.slow
+def test_every_example_of_the_readme_is_answered_to_the_client(packages, server, study):
+    study("demo-ts")
+    calls = [f"console.log(({each.call}).response.status)" for each in examples("-ts")]
+    program = BEGIN.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}") + "\n".join(calls)
+    assert compiled(packages, emit=True, calls=program) == ""
+    ran = subprocess.run(["node", packages / "calls.js"], env=DIRECT, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(ran.stdout.split()) == len(calls)
+    assert set(ran.stdout.split()) <= {"200", "201"}
+    kept = json.loads(server.ask("GET", "/v1/studies/ward8-ts/patients/P01")[1])["labs"]
+    assert [(lab["id"], lab["value"], lab["upper_limit"]) for lab in kept] == KEPT
 
 
 @pytest.mark.slow
