@@ -9,11 +9,13 @@ ARG BASE=docker.io/library/debian:bookworm-slim
 
 FROM ${BASE} AS base
 # postgresql-client has the pg_dump and pg_restore of `backup` and `restore`; they must not be older than the server.
+# Pango and a font print the report as PDF.
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates postgresql-client python3 \
+ && apt-get install --yes --no-install-recommends ca-certificates fonts-dejavu-core libpango-1.0-0 libpangoft2-1.0-0 \
+    postgresql-client python3 \
  && rm -rf /var/lib/apt/lists/*
 
-# The lock holds the extras too: the driver of PostgreSQL and the writer of Parquet.
+# The lock holds the extras too: the driver of PostgreSQL, the writers of Parquet and of SAS files, charts and PDF.
 FROM base AS packages
 RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
 COPY requirements.lock .
@@ -27,6 +29,8 @@ RUN groupadd --gid 10001 myoresponse \
  && install -d -m 0700 -o myoresponse -g myoresponse /data
 COPY --from=packages /opt/venv /opt/venv
 COPY alembic /srv/myoresponse/alembic
+COPY docs /srv/myoresponse/docs
+COPY README.md SECURITY.md CHANGELOG.md /srv/myoresponse/
 COPY app /srv/myoresponse/app
 # Answers name the commit that the image was built from: --build-arg COMMIT=$(git rev-parse HEAD) of a clean checkout.
 ARG COMMIT=
@@ -41,6 +45,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     MPLBACKEND=Agg \
     MPLCONFIGDIR=/tmp/matplotlib \
+    XDG_CACHE_HOME=/tmp/cache \
     MYORESPONSE_HOST=0.0.0.0 \
     MYORESPONSE_PORT=8000 \
     MYORESPONSE_LOG=json \

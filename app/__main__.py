@@ -213,6 +213,7 @@ def mllp(
     from app.hl7v2 import mllp_command
     from app.hl7v2.mllp_listener import objection_to_exposure
     from app.log import log_to_stdout
+    from app.store import audit
 
     if objection := objection_to_exposure(settings):
         stop(objection, 2)
@@ -222,6 +223,7 @@ def mllp(
         try:
             mllp_command.listen(settings, database, target_study, settings.mllp_port if port is None else port)
         except mllp_command.CannotListen as reason:
+            audit.note_command(database, "mllp", study=target_study, status=audit.REFUSED)
             stop(str(reason), 2)
 
 
@@ -238,7 +240,6 @@ def dead_letters(
 
     from app.hl7v2 import mllp_command
     from app.hl7v2.dead_letters import DeadLetters, Letter
-    from app.store import audit
 
     if not send:
         letters = map(Letter, files) if files else DeadLetters(settings.dead_letters).all()
@@ -247,7 +248,7 @@ def dead_letters(
     if not files:
         stop("Name the files to send.", 2)
     refused = 0
-    with audit.command("dead-letters"), database_of(settings) as database:
+    with database_of(settings) as database:
         for letter in mllp_command.send_letters(settings, database, files, study or settings.mllp_study or None):
             print(f"{letter.file}  {letter.words}")
             refused += not letter.accepted
@@ -387,7 +388,8 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrot
     """Bring a backup back into an empty database, and verify its ledgers. The exit code is 1 if one is broken."""
     settings, began = read_settings(), time.monotonic()
 
-    from app.store.backup import UnusableBackup, note_in_audit, verified
+    from app.store import audit
+    from app.store.backup import UnusableBackup, verified
     from app.store.backup import restore as bring_back
     from app.store.erasure_list import erased_since
     from app.store.tables import SCHEMA_REVISION
@@ -405,7 +407,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A file that `backup` wrot
         with database.reading() as connection:
             faults, later = verified(connection, database.heads, made)
             again = erased_since(connection, database.heads) if database.heads is not None else []
-        note_in_audit(database, "restore", "nothing")
+        audit.note_command(database, "restore")
     if later:
         print("\n".join([f"Noted in {settings.heads_path} after the backup, and not in it:", *later]))
     if again:
@@ -458,7 +460,7 @@ def list_keys() -> None:
 
     with api_keys_of(read_settings()) as known:
         now = now_in_microseconds()
-        print("\n".join(key_line(key, now) for key in known.all()) or "There are no keys.")
+        print("\n".join(key_line(key, now) for key in known.listed(now)) or "There are no keys.")
 
 
 @keys.command("rotate")

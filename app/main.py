@@ -16,6 +16,7 @@ from app import __version__
 from app.access.authenticator import Authenticator
 from app.access.computing import Computing, workers_of
 from app.access.keys import ApiKeys
+from app.access.live_studies import LiveStudies
 from app.access.rates import Rates
 from app.access.tokens import Tokens
 from app.api import (
@@ -26,6 +27,7 @@ from app.api import (
     docs,
     home,
     intake,
+    live,
     patients,
     protocols,
     revisions,
@@ -40,15 +42,17 @@ from app.hl7v2 import routes as hl7v2
 from app.http import problems
 from app.http.audit import Audit
 from app.http.authentication import Authentication, authorised
+from app.http.compression import Compression
 from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.representations import Representations
 from app.http.responses import Cursors
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
-from app.pages import report_routes
+from app.pages import documentation, intake_forms, report_routes, take_back, try_protocol
 from app.pages import routes as pages
-from app.pages.site import Site
+from app.pages.charts import routes as charts
+from app.pages.site import Site, refused_form
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
@@ -118,6 +122,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             database, answers, lambda study: asyncio.run_coroutine_threadsafe(computing.workers.forget(study), loop)
         )
         rates = Rates.of(settings, database)
+        app.state.live = live = LiveStudies(settings.live_connections, settings.live_connections_of_client)
         yield {
             "app_state": AppState(
                 settings,
@@ -133,6 +138,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 r_script,
             )
         }
+        await live.close()
         await anyio.to_thread.run_sync(watch.stop)
         await computing.close()
         if rates is not None:
@@ -175,11 +181,16 @@ def _all_routes() -> APIRouter:
         hl7v2,
         analyses,
         datasets,
+        charts,
         calculators,
         revisions,
+        live,
         session,
         audit,
         pages,
+        intake_forms,
+        take_back,
+        try_protocol,
         report_routes,
         routes_read,
         routes_about,
@@ -212,11 +223,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     about.install(app)
     docs.install(app)
-    problems.install(app, below={"/fhir/": operation_outcome.refusal})
+    app.include_router(documentation.router)
+    problems.install(
+        app, below={"/fhir/": operation_outcome.refusal, "/pages/sign-": refused_form, "/pages/studies": refused_form}
+    )
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)
     app.add_middleware(Representations, table={"html": Site().representation})
+    app.add_middleware(Compression)
     app.add_middleware(CrossOrigin, settings=settings)
     app.state.metrics = Metrics()
     app.add_middleware(AccessLog, root_path=settings.root_path, metrics=app.state.metrics)

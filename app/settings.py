@@ -122,6 +122,15 @@ class Settings(BaseSettings):
         default=5, ge=1, description="Time without a request after which a connection is closed."
     )
     connections: int = Field(default=400, ge=1, description="Greatest number of connections of a process at a time.")
+    live_connections: int = Field(
+        default=200, ge=0, description="Greatest number of connections of a process that follow a study; 0: none."
+    )
+    live_connections_of_client: int = Field(
+        default=10,
+        ge=1,
+        description="How many of them one client with a key or token, or one address without, may have. Local use "
+        "without a key has no limit.",
+    )
     secret_file: Path | None = Field(
         default=None,
         description="File with the secret of this service, from which the keys of ledger, audit, cursors and sessions "

@@ -77,6 +77,7 @@ def test_an_import_in_the_wrong_direction_is_noticed(tmp_path):
         "fhir": "app.hl7v2",
         "hl7v2": "sqlalchemy",
         "datasets": "pyarrow",
+        "bulk": "pyreadstat",
         "api": "lifelines",
     }
     house = copy_of_the_house(tmp_path)

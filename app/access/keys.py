@@ -5,7 +5,7 @@ shown once. Only an HMAC of the key and of what it allows is stored, made with a
 would add nothing: nobody can try 2^256 secrets. The end of a key is part of the seal of its row (`store.seals`), which
 is looked at with each use: nobody can make a revoked or expired key live again in the database.
 
-Keys are made and ended by commands of an operator. Each change of a key has a row in the audit, in its transaction.
+Keys are made, listed and ended by commands of an operator. Each of these has a row in the audit, in its transaction.
 """
 
 import hashlib
@@ -110,6 +110,12 @@ class ApiKeys:
         with self._database.reading() as connection:
             return api_keys.listed_keys(connection)
 
+    def listed(self, now: int) -> list[StoredKey]:
+        """The same for an operator. That they were listed has a row in the audit."""
+        with self._database.writing() as transaction:
+            _note(transaction, "list", now)
+            return api_keys.listed_keys(transaction)
+
     def caller(self, text: str, now: int) -> Caller | None:
         """Whom a key stands for; `None` if it is not a valid one."""
         match = _FORM.fullmatch(text)
@@ -190,7 +196,7 @@ class ApiKeys:
 
 
 def _note(transaction: Transaction, what: str, at: int, *prefixes: str) -> None:
-    """Store the audit row of a change of keys: what was done, and the prefixes that name the keys."""
+    """Store the audit row of a command for keys: what was done, and the prefixes that name the keys."""
     who = audit.Who(" ".join(("keys", what, *prefixes)), "command", "command")
     audit.store(transaction, [audit.AuditEntry(who, at, None, None, "nothing")])
 

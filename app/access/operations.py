@@ -16,7 +16,8 @@ _QUESTIONS = [address for name in QUESTIONS if (address := f"{_STUDY}/analyses/{
 
 OPEN = frozenset(
     {
-        "GET /", "GET /livez", "GET /readyz", "GET /docs", "GET /docs/files", "GET /openapi.json", "GET /openapi.yaml",
+        "GET /", "GET /livez", "GET /readyz", "GET /docs", "GET /docs/api", "GET /docs/search", "GET /docs/{name}",
+        "GET /docs/files", "GET /openapi.json", "GET /openapi.yaml",
         "GET /problems", "GET /problems/{slug}", "GET /pages/files/{digest}/{name}",
     }
 )  # fmt: skip
@@ -25,7 +26,14 @@ OPEN = frozenset(
 KNOWN = frozenset({"GET /v1/session", "POST /v1/session", "DELETE /v1/session"})
 """What every caller with a key may do, whatever its scopes: it is about the caller."""
 
-FORMS = frozenset({"POST /pages/sign-in", "POST /pages/sign-out"})
+FORMS = frozenset(
+    {
+        "POST /pages/sign-in", "POST /pages/sign-out", "POST /pages/studies", "POST /pages/studies/{study}/add",
+        "POST /pages/studies/{study}/declaration", "POST /pages/studies/{study}/set-aside/{item}",
+        "POST /pages/studies/{study}/patients/{patient}/take-back",
+        "POST /pages/studies/{study}/protocol", "POST /pages/studies/{study}/protocol/try",
+    }
+)  # fmt: skip
 """What a form of a page sends. It does nothing by itself: it makes requests in the name of its sender, and each of them
 needs its own scope.
 """
@@ -33,8 +41,9 @@ needs its own scope.
 _NEEDS: dict[Scope, tuple[str, ...]] = {
     Scope.READ: (
         "GET /v1/studies", f"GET {_STUDY}", f"GET {_STUDY}/protocol", f"GET {_STUDY}/revisions", f"GET {_STUDY}/intake",
-        f"GET {_STUDY}/datasets", f"GET {_FHIR}/metadata", "GET /v1/protocols", "GET /v1/protocols/{protocol}",
-        "GET /v1/templates/labs.csv",
+        f"GET {_STUDY}/changes/stream",
+        f"GET {_STUDY}/datasets", f"GET {_STUDY}/charts", f"GET {_FHIR}/metadata", "GET /v1/protocols",
+        "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv",
     ),
     Scope.INGEST: (
         f"PUT {_PATIENT}", f"POST {_PATIENT}/events", f"POST {_STUDY}/timelines", f"POST {_STUDY}/labs",
@@ -45,13 +54,14 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
     Scope.ANALYSE: (
         f"GET {_STUDY}/report", f"GET {_STUDY}/report.pdf", f"GET {_STUDY}/report.md",
         f"GET {_STUDY}/analyses", *(f"{method} {path}" for path in _QUESTIONS for method in ("GET", "POST")),
-        f"GET {_STUDY}/comparisons/{{other}}", f"GET {_STUDY}/changes", f"GET {_FHIR}/MeasureReport/{{analysis}}",
+        f"GET {_STUDY}/comparisons/{{other}}", f"GET {_STUDY}/charts/{{name}}", f"GET {_STUDY}/changes",
+        f"GET {_FHIR}/MeasureReport/{{analysis}}",
         "POST /v1/analyses", "POST /v1/verify", "GET /v1/planning/proportion", "GET /v1/planning/paired-change",
         "GET /v1/planning/median-time",
     ),
     Scope.READ_PATIENTS: (
         f"GET {_STUDY}/patients", f"GET {_PATIENT}", f"GET {_PATIENT}/history", f"GET {_STUDY}/set-aside",
-        f"GET {_STUDY}/datasets/{{name}}", f"GET {_LIST}", f"POST {_LIST}",
+        f"GET {_STUDY}/datasets/{{name}}", f"GET {_STUDY}/series", f"GET {_LIST}", f"POST {_LIST}",
         *(f"GET {_FHIR}/{name}{rest}" for name in _TYPES
           for rest in ("", "/{id}", "/{id}/_history", "/{id}/_history/{version}")),
         *(f"POST {_FHIR}/{name}/_search" for name in _TYPES),

@@ -55,7 +55,7 @@ def changes_of_study(asked: ChangesPage, place: Workplace) -> bytes:
                 format=record.format,
                 erased=after is None,
                 protocol_changed=step.protocol,
-                facts=_facts(step),
+                facts=facts_of_step(step),
                 patients=tuple(step.patients) if asked.patients else None,
                 figures=moved(figure_changes(before, after)),
             )
@@ -91,7 +91,8 @@ def _figures_if_kept(place: Workplace, study: str, revision: int, known: dict[in
         return None
 
 
-def _facts(step: RevisionStep) -> tuple[ChangedFacts, ...]:
+def facts_of_step(step: RevisionStep) -> tuple[ChangedFacts, ...]:
+    """How many facts of each kind a revision added and ended."""
     return tuple(
         ChangedFacts(kind=kind, added=step.added.get(kind, 0), ended=step.ended.get(kind, 0))
         for kind in sorted({**step.added, **step.ended})

@@ -390,11 +390,14 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What an answer says once for all subgroups: its caveats, its definition, and further `fields`."""
+    """What an answer says once for all subgroups: its caveats, its definition, further `fields`, and the claims of all
+    subgroups together.
+    """
 
     caveats: Sequence[str] = ()
     definition: Definition | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
+    claims: Sequence[Claim] = ()
 
 
 class CurveConventions(TypedDict):
@@ -583,7 +586,7 @@ def shared_part(
 ) -> dict[str, Any]:
     """The fields that every answer has: those of `Answer`."""
     definition = () if basis.definition is None else (basis.definition,)
-    claims = tuple(claim for each in findings for claim in each.claims)
+    claims = (*(claim for each in findings for claim in each.claims), *basis.claims)
     by_course = ("courses_not_independent", "later_courses_selected") if whole.options.by == BY_COURSE else ()
     codes = (*basis.caveats, *(code for each in findings for code in each.caveats), *by_course)
     return {

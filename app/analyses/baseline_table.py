@@ -256,7 +256,7 @@ QUESTION = Question(
     "What are the characteristics of the patients, and what was recorded?",
     BaselineTable,
     baseline_table,
-    lambda _: Basis(("definitions_are_ours",)),
+    lambda _: Basis(("definitions_are_ours", "bounds_as_values")),
     in_report=True,
     compares_groups=True,
 )

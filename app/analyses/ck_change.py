@@ -24,9 +24,9 @@ from app.derive.bounded_values import BoundedValues, ln_ratio_within
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
-from app.estimate.changes.bounded_change import change_within_bounds
+from app.estimate.changes.bounded_change import censored_normal, change_within_bounds
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
-from app.estimate.results import Interval, Number, Result, TestResult, WhyNull
+from app.estimate.results import Interval, Number, Reason, Result, TestResult, WhyNull
 from app.timeline.cohort import Floats
 
 
@@ -104,11 +104,17 @@ def ck_change(context: Context) -> Findings:
 
 
 def _headlines(study: DerivedStudy, cohorts: int) -> list[Headline]:
-    """The mean difference."""
-    difference = changes(study).reshape(cohorts, -1)
+    """The mean difference: where one is known only as a bound that of the censored normal, as in the answer."""
+    within = changes_within(study)
+    difference, low, high = (each.reshape(cohorts, -1) for each in (within.point, within.low, within.high))
     n = (~np.isnan(difference)).sum(axis=1)
     means = np.divide(np.nansum(difference, axis=1), n, out=np.full(cohorts, np.nan), where=n > 0)
-    return [Headline("change_of_change", "CK", "lower", means)]
+    reason = None
+    for cohort in np.flatnonzero(within.bounded.reshape(cohorts, -1).any(axis=1)):
+        known = ~np.isnan(difference[cohort])
+        fit = censored_normal(low[cohort, known], high[cohort, known])
+        means[cohort], reason = np.nan if fit.mean is None else fit.mean, reason or fit.reason
+    return [Headline("change_of_change", "CK", "lower", means, reason=reason or Reason.NO_PATIENTS)]
 
 
 def _basis(whole: Context) -> Basis:
@@ -119,6 +125,7 @@ def _basis(whole: Context) -> Basis:
         "definitions_are_ours",
         "regression_to_the_mean",
         "comparators",
+        "bounds_in_run_in",
         "steroid_increase",
         "new_immunosuppressant",
         "second_course",

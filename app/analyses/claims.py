@@ -227,8 +227,8 @@ def rate(
 
 
 def median_time(
-    code: str, subject: str, value: float | None, n: int, at_risk: int, before: Mapping[str, int], *, measure: str,
-    shown: str | None = None,
+    code: str, subject: str, value: float | None, n: int, at_risk: int, before: Mapping[str, int], *,
+    measure: str | None = None, shown: str | None = None,
 ) -> Claim:  # fmt: skip
     """A median needs a patient who was under observation after it (`at_risk`). The claim names how many of the `n`
     patients had each further treatment `before` their time ended. `shown` is the median in words if it is an interval.

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated, of_all_treated
 from app.analyses.answer import (
     Answer,
     Basis,
@@ -24,6 +25,7 @@ from app.analyses.answer import (
 )
 from app.analyses.claims import description
 from app.derive.specifications import SpecificationVerdicts, Verdicts
+from app.derive.visits import judged_days
 from app.estimate.arithmetic import quantile_of
 from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Proportion, Reason, Result, WhyNull
@@ -64,10 +66,14 @@ DIMENSIONS = Choices._fields
 
 @dataclass(slots=True)
 class EqualDefinitions:
-    """Definitions that count the same patients and have the same responders: one row of the table."""
+    """Definitions that count the same patients and have the same responders: one row of the table.
+
+    `verdicts` are those of the definition that describes the row, the first one.
+    """
 
     responders: int
     evaluable: int
+    verdicts: Verdicts
     declared: bool = False
     specifications: list[Specification] = field(default_factory=list)
 
@@ -76,9 +82,10 @@ class EqualDefinitions:
         """responders / evaluable; None without evaluable patients."""
         return self.responders / self.evaluable if self.evaluable else None
 
-    def add(self, specification: Specification, *, declared: bool) -> None:
+    def add(self, specification: Specification, verdicts: Verdicts, *, declared: bool) -> None:
         """Add a definition; the declared one is put first and describes the row."""
         self.specifications.insert(0 if declared else len(self.specifications), specification)
+        self.verdicts = verdicts if declared else self.verdicts
         self.declared |= declared
 
 
@@ -143,7 +150,7 @@ def specification_table(
         key = hashlib.sha256(np.packbits([verdict.evaluable, verdict.responder]).tobytes()).digest()
         k, n = int(verdict.responder.sum()), int(verdict.evaluable.sum())
         is_declared = specification == declared
-        by_verdicts.setdefault(key, EqualDefinitions(k, n)).add(specification, declared=is_declared)
+        by_verdicts.setdefault(key, EqualDefinitions(k, n, verdict)).add(specification, verdict, declared=is_declared)
         counted += verdict.evaluable
         responded += verdict.responder
     in_grid = declared in set(verdicts.grid.specifications(kind))
@@ -208,6 +215,10 @@ class SpecificationRow(Grouped):
     rate: Number | None = Field(description="responders / evaluable, a fraction.", examples=[0.933333333333])
     reason: WhyNull = None
     interval: Interval = Field(description="Interval of the rate by the convention `proportion`.")
+    all_treated: AllTreated = Field(
+        description="The count over all treated patients, by the definition that describes the row. Who is not in its "
+        "analysis set could not be judged."
+    )
     specifications: int = Field(description="How many definitions of the grid share this row.", examples=[2])
     same_as: tuple[tuple[int, int, int, int, int], ...] = Field(
         description="The other definitions of the row: criterion, window, baseline, analysis set and missing, each as "
@@ -386,9 +397,15 @@ def _rows(
             rate=estimate.rate,
             reason=estimate.reason,
             interval=estimate.intervals[0],
+            all_treated=_all_treated(context, row),
             specifications=len(row.specifications),
             same_as=tuple(table.indices(other) for other in others),
         )
+
+
+def _all_treated(context: Context, row: EqualDefinitions) -> AllTreated:
+    until = judged_days(row.specifications[0].window, context.protocol.visits)[1]
+    return of_all_treated(context, row.verdicts.responder, ~row.verdicts.judged, until)
 
 
 def _curve(context: Context, measure: str, table: SpecificationTable, estimates: list[Proportion]) -> MeasureCurve:

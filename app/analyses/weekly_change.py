@@ -28,10 +28,10 @@ from app.derive.bounded_values import BoundedValues, ln_ratio_within
 from app.derive.per_patient import first_reason
 from app.derive.reasons import ExclusionReason, MeasureReason
 from app.derive.study import DerivedStudy
-from app.estimate.changes.bounded_change import change_within_bounds
+from app.estimate.changes.bounded_change import change_within_bounds, rank_p_within_bounds
 from app.estimate.changes.multiplicity import adjust
 from app.estimate.changes.ratio import geometric_mean_ratio, ratio_interval
-from app.estimate.changes.signed_rank_rows import rises, signed_rank_rows
+from app.estimate.changes.signed_rank_rows import signed_rank_rows
 from app.estimate.results import BoundedMean, Change, Interval, Number, Omitting, Reason, TestResult, WhyNull
 from app.protocol.conventions import Conventions
 from app.protocol.model import Protocol
@@ -149,28 +149,44 @@ def _headlines(conventions: Conventions, study: DerivedStudy, cohorts: int) -> l
         return []
     found = []
     for measure, scale in ((code, scale) for code in compared.measures for scale in scales_of(code)):
-        weeks = [differences(study, measure, scale, week).reshape(cohorts, -1) for week in compared.weeks]
-        first = _onset_weeks(conventions, study.protocol, measure, weeks)
-        known = np.any([~np.isnan(week).all(axis=1) for week in weeks], axis=0)
+        weeks = [differences_within(study, measure, scale, week) for week in compared.weeks]
+        first = _onset_weeks(conventions, study.protocol, measure, weeks, cohorts)
+        known = np.any([~np.isnan(week.point.reshape(cohorts, -1)).all(axis=1) for week in weeks], axis=0)
         values = np.where(known, np.isfinite(first), np.nan)
         found.append(Headline("onset", measure, "higher", values, goodness=-first, scale=scale))
     return found
 
 
-def _onset_weeks(conventions: Conventions, protocol: Protocol, measure: str, weeks: Sequence[Floats]) -> Floats:
+def _ranked_within_bounds(conventions: Conventions, week: BoundedValues, cohorts: int) -> dict[int, float | None]:
+    """The p of the rank test in each cohort that has a difference known only as a bound."""
+    found = {}
+    for i in np.flatnonzero(week.bounded.reshape(cohorts, -1).any(axis=1)).tolist():
+        points, low, high = (each.reshape(cohorts, -1)[i] for each in (week.point, week.low, week.high))
+        known = ~np.isnan(points)
+        found[i] = rank_p_within_bounds(
+            points[known], low[known], high[known], conventions.zeros, conventions.signed_rank_p
+        )
+    return found
+
+
+def _onset_weeks(
+    conventions: Conventions, protocol: Protocol, measure: str, differences: Sequence[BoundedValues], cohorts: int
+) -> Floats:
     """The week of the onset of improvement in each cohort, by the rules of the answer; infinite without one.
 
-    `weeks` has the differences of each week, a row for each cohort.
+    `differences` are those of each week, one cohort after the other. With bounds there is no direction.
     """
     compared, better = protocol.weekly_change, better_end(protocol, measure)
+    weeks = [week.point.reshape(cohorts, -1) for week in differences]
     tested = [signed_rank_rows(week, conventions.zeros, conventions.signed_rank_p) for week in weeks]
-    found = np.full(len(weeks[0]), np.inf)
+    bounds = [_ranked_within_bounds(conventions, week, cohorts) for week in differences]
+    found = np.full(cohorts, np.inf)
     for i, of_cohort in enumerate(zip(*tested, strict=True)):
-        p_adjusted = adjust([row.p for row in of_cohort], conventions.multiplicity)
+        p = [hidden.get(i, row.p) for hidden, row in zip(bounds, of_cohort, strict=True)]
+        p_adjusted = adjust(p, conventions.multiplicity)
         tests: dict[int, ChangeTest] = {}
-        for week, values, row, adjusted in zip(compared.weeks, weeks, of_cohort, p_adjusted, strict=True):
-            significant = week > 0 and adjusted is not None and adjusted <= compared.alpha
-            above = row.rises if row.rises is not None or not significant else rises(values[i], conventions.zeros)
+        for week, row, hidden, adjusted in zip(compared.weeks, of_cohort, bounds, p_adjusted, strict=True):
+            above = None if i in hidden else row.rises
             tests[week] = ChangeTest(0, adjusted, None if above is None else 1.0 if above else -1.0)
         after = {week: test for week, test in tests.items() if week > 0}
         onset = onset_week(after, better=better, alpha=compared.alpha)
@@ -193,6 +209,7 @@ def _basis(whole: Context) -> Basis:
         "missing_data",
         "few_pairs",
         "comparators",
+        "bounds_in_run_in",
         "steroid_taper",
         *OTHER_TREATMENT,
     )

@@ -48,13 +48,19 @@ class MeasureLevels(ConstantLevels):
 
     measure: str = Field(description="The measure.", examples=["CK"])
     scale: str = Field(description="`ln` for ln(CK), `raw` for points.", examples=["ln"])
+    bounds: int = Field(
+        description="Of the values, CKs known as bounds only (`<x` counts as x/2, `>x` as x), and scores at an end of "
+        "their scale.",
+        examples=[0],
+    )
 
 
 class FigureWithoutEffect(Result):
     """One number of the answer, as simulated without any effect."""
 
     what: str = Field(
-        description="`response_rate`, `change_of_change` (its mean), `onset` (1 with an onset of improvement, else 0), "
+        description="`response_rate`, `change_of_change` (its mean, of the censored normal where a CK "
+        "is a bound, in these data as in the simulated), `onset` (1 with an onset of improvement, else 0), "
         "`median_time_normal`, `ever_normal` (share of those abnormal at baseline) or `rmst_time_normal`.",
         examples=["response_rate"],
     )
@@ -166,11 +172,10 @@ def _levels(study: DerivedStudy, measure: str) -> tuple[MeasureLevels, LevelsGiv
     if measure != "CK":
         scale = study.protocol.scale(measure)
         bounds = bounds | (values.value <= scale.minimum) | (values.value >= scale.maximum)
-    described, given = constant_levels(
-        values.patient, records.day[rows], values.value, records.size, bounded=int(bounds.sum())
-    )
+    bounded = int(bounds.sum())
+    described, given = constant_levels(values.patient, records.day[rows], values.value, records.size, bounded=bounded)
     fields = {name: getattr(described, name) for name in type(described).model_fields}
-    return MeasureLevels(**fields, measure=measure, scale="ln" if measure == "CK" else "raw"), given
+    return MeasureLevels(**fields, measure=measure, scale="ln" if measure == "CK" else "raw", bounds=bounded), given
 
 
 def _simulated(

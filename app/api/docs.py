@@ -1,4 +1,4 @@
-"""The page `/docs`, to read the description of the API and to try it. It works without internet."""
+"""The page `/docs/api`, to read the description of the API and to try it. It works without internet."""
 
 import base64
 import hashlib
@@ -102,7 +102,7 @@ _POLICY = (
 )
 
 
-@router.get("/docs", include_in_schema=False)
+@router.get("/docs/api", include_in_schema=False)
 async def docs(request: Request) -> Response:
     """The page with the description."""
     page = _PAGE.format(

@@ -53,7 +53,7 @@ from app.store.engine import Database
 from app.store.erasure_list import complete_erasure_list
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
-from app.store.timelines import ListedPatient
+from app.store.timelines import Filters, ListedPatient
 from app.submission import batches
 from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
@@ -181,14 +181,23 @@ def list_patients(
     diagnosis: Annotated[
         Diagnosis | None, Query(description="Only patients with this diagnosis.", examples=["polymyositis"])
     ] = None,
+    part: Annotated[
+        str | None,
+        Query(
+            alias="q",
+            pattern=IDENTIFIER_PATTERN,
+            description="Only patients whose identifier contains this text, in upper or lower case.",
+            examples=["p0"],
+        ),
+    ] = None,
 ) -> Response:
     """The patients in order of their identifiers. All pages are read at the revision of the first page, even
     if new data arrive.
     """
-    question = ("patients", study, sex, diagnosis)
+    question = ("patients", study, sex, diagnosis, part)
     at, after = state.cursors.walk(question, at, cursor, start=None)
     with study_at(state.database, study, at) as snapshot:
-        found = snapshot.patients(after=after, limit=limit + 1, sex=sex, diagnosis=diagnosis)
+        found = snapshot.patients(Filters(sex, diagnosis, part), after=after, limit=limit + 1)
     was_read(study, [listed.id for listed in found[:limit]])
     items = [_summary(listed) for listed in found[:limit]]
     following = state.cursors.sign(question, [snapshot.revision, found[limit - 1].id]) if len(found) > limit else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
@@ -20,6 +20,7 @@ from app.http.responses import etag_from, link, matches, next_page, page, tagged
 from app.store.audit import everyone_was_read
 from app.store.revisions import AsOf, RevisionRecord
 from app.store.snapshot import study_at
+from app.timeline.receipts import Disposition
 from app.timeline.times import instant_text
 
 router = APIRouter(tags=["revisions"])
@@ -52,7 +53,7 @@ class RevisionSummary(BaseModel):
 
 
 class RevisionPage(BaseModel):
-    """A page of revisions, oldest first."""
+    """A page of revisions."""
 
     items: list[RevisionSummary] = Field(description="The revisions.", examples=[[specimen(RevisionSummary)]])
     next: str | None = Field(
@@ -83,19 +84,30 @@ def _revision_document(record: RevisionRecord) -> dict[str, Any]:
     },
 )
 def list_revisions(
-    request: Request, study: StudyId, state: State, limit: Limit = 100, cursor: Cursor = None
+    request: Request,
+    study: StudyId,
+    state: State,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    order: Annotated[
+        Literal["oldest", "newest"], Query(description="Which revision comes first.", examples=["newest"])
+    ] = "oldest",
 ) -> Response:
     """Every submission that stored something, in the order of acceptance. A submission that changed
     nothing makes no revision.
     """
-    question = ("revisions", study)
+    question = ("revisions", study, order)
     after = state.cursors.read(question, cursor)[0] if cursor else None
     with study_at(state.database, study) as listed:
-        found = listed.revisions(after=after, limit=limit + 1)
+        found = listed.revisions(after=after, limit=limit + 1, newest_first=order == "newest")
     following = state.cursors.sign(question, [found[limit - 1].number]) if len(found) > limit else None
     return page(request, [_revision_document(record) for record in found[:limit]], following)
 
 
+FACTS_OF_A_PAGE = 6_000_000
+"""A page of steps reads the facts of each of its revisions: at most so many facts together, and at least one revision.
+That many take about 20 seconds of a processor.
+"""
 _REVISION = {"ge": 0, "le": 2**53 - 1}
 
 
@@ -124,7 +136,8 @@ async def get_changes(
         Flag, Query(description="`true`: also whose facts each step changed; needs `read-patients`.", examples=["true"])
     ] = "false",
     limit: Annotated[
-        int, Query(ge=1, le=100, description="Greatest number of revisions on a page.", examples=[20])
+        int,
+        Query(ge=1, le=100, description="Most revisions on a page; fewer of a large study.", examples=[20]),
     ] = 20,
     cursor: Cursor = None,
     if_none_match: IfNoneMatch = None,
@@ -157,7 +170,8 @@ def _planned(
         if since > last.revision:
             detail = "The earlier revision is greater than the later one."
             raise InvalidDocument(faults=[Fault("/query/from", FaultCode.CONTRADICTION, detail)])
-        until = min(after + limit, last.revision)
+        arrived = sum(each.times for each in last.intake() if each.arrival.subject == Disposition.KEPT)
+        until = min(after + limit, after + max(1, FACTS_OF_A_PAGE // max(1, arrived)), last.revision)
         more = until < last.revision
         following = next_page(request, asker.state.cursors.sign(question, [last.revision, until])) if more else None
         planned = ChangesPage(study, since, last.revision, after, until, question[-1] == "true", following)

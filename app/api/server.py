@@ -26,8 +26,9 @@ log = logging.getLogger("myoresponse")
 class Server(uvicorn.Server):
     """The server. It logs its start and its end, and prints what to try first when it begins to listen."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, says_what_to_try: bool) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings, app: FastAPI, says_what_to_try: bool) -> None:
         super().__init__(config)
+        self._app = app
         self._says_what_to_try = says_what_to_try and settings.log == "text"
         self._settings = settings
         self._began = time.monotonic()
@@ -61,7 +62,8 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish open requests and stop."""
+        """Finish open requests and stop. Clients that follow a study are sent away first: they would not end."""
+        self._app.state.live.end()
         await super().shutdown(sockets)
         log.info(
             "event=stop service=http reason=%s uptime_s=%.1f requests=%d",
@@ -99,4 +101,4 @@ def run(
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    Server(config, settings, says_what_to_try).run(None if listening is None else [listening])
+    Server(config, settings, app, says_what_to_try).run(None if listening is None else [listening])

@@ -7,7 +7,6 @@ refused into a new file; and `export_to` with `export_study`, which writes the t
 import json
 import os
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -18,11 +17,11 @@ from typing import Any, BinaryIO, Self
 
 import typer
 
-from app.bulk.file_formats import Format, format_of, records
+from app.bulk.file_formats import records
 from app.bulk.import_files import Into, Refusal, Step, import_file
 from app.errors import Erased, Fault, NotFound
+from app.readers.recognition import Format, format_of
 from app.store import audit
-from app.store.audit import AuditEntry, Who
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
@@ -227,8 +226,7 @@ def _new_private_file(file: Path) -> BinaryIO:
 def export_to(database: Database, study: str, output: Path | None) -> None:
     """Write the timelines of a study to the standard output, or to a file, which appears when it is complete."""
     revision, lines = export_study(database, study)
-    row = AuditEntry(Who("export", "command", "command"), time.time_ns() // 1000, study, None, "everyone", (), revision)
-    database.together(lambda transaction: audit.store(transaction, [row]))
+    audit.note_command(database, "export", "everyone", study=study, revision=revision)
     if output is None:
         count = _write_lines(lines, sys.stdout.buffer)
     else:

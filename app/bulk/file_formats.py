@@ -1,69 +1,21 @@
-"""Files on the disk: find out the format of a file, and read its content in parts, so that it may have any size."""
+"""Files on the disk, whose content is read in parts, so that it may have any size."""
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import NamedTuple, Protocol
 
 from app.errors import Fault, FaultCode, MalformedDocument, TooLarge
 from app.hl7v2.message import messages_of
-from app.readers.streams import BYTE_ORDER_MARK, Line, without_mark
+from app.readers.streams import BYTE_ORDER_MARK, Line
 from app.submission.streams import LineGroup
-
-Format = Literal["timelines", "ndjson", "csv", "fhir", "hl7v2"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 PART = 262_144
 """How many bytes are read at a time."""
-HEAD_BYTES = 65_536
-"""How many bytes at the beginning are read to recognise the format."""
-
-_SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".hl7": "hl7v2",
-    ".fhir.json": "fhir",
-    ".fhir.ndjson": "fhir",
-    ".fhir.jsonl": "fhir",
-}
-_LINES = (".ndjson", ".jsonl")
 _LATIN_MARK = BYTE_ORDER_MARK.decode("latin-1")
-_RESOURCE = re.compile(rb'"resourceType"\s*:')
 _MESSAGE = re.compile(rb"(?<=[\r\n\x0b\x1c])MSH(?![A-Za-z0-9])")
-
-
-def format_of(file: Path) -> Format | None:
-    """The format of a file, by its name and its first bytes; `None` where these do not show it."""
-    name = file.name.lower()
-    for suffix, format in _SUFFIXES.items():
-        if name.endswith(suffix):
-            return format
-    with file.open("rb") as opened:
-        head = without_mark(opened.read(HEAD_BYTES)).strip()
-    if head.lstrip(b"\x0b")[:3] in {b"MSH", b"FHS", b"BHS"}:
-        return "hl7v2"
-    if head[:1] == b"{" and _RESOURCE.search(head):
-        return "fhir"
-    if name.endswith(_LINES):
-        return "ndjson"
-    if head[:1] == b"{" and has_lines(file):
-        return "ndjson"
-    return "timelines" if head[:1] in {b"{", b"["} or name.endswith(".json") else None
-
-
-def has_lines(file: Path, longest: int = 16_000_000) -> bool:
-    """Whether each line of a file is a JSON document, judged by its name and its first line."""
-    if file.name.lower().endswith(_LINES):
-        return True
-    with file.open("rb") as opened:
-        first = next(filter(bytes.strip, iter(lambda: opened.readline(longest), b"")), b"")
-    try:
-        return isinstance(json.loads(without_mark(first)), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 class Cutter(Protocol):

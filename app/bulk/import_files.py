@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.access.callers import COMMAND
-from app.bulk.file_formats import Cutter, Format, Messages, Record, groups, has_lines, records
+from app.bulk.file_formats import Cutter, Messages, Record, groups, records
 from app.errors import (
     Accepts,
     Busy,
@@ -31,6 +31,7 @@ from app.fhir.submit import EntryResult, store_bundle, store_each
 from app.hl7v2.submit import store_message
 from app.readers.json_timelines import MOST_ITEMS
 from app.readers.pseudonyms import Identifier
+from app.readers.recognition import Format, has_lines
 from app.readers.statements import Feed
 from app.readers.streams import Elements, Line, Lines
 from app.readers.tables import Dialect

@@ -32,9 +32,10 @@ class Measured:
     """Rows of one measure in the order of the cohort's columns.
 
     `day` is counted from day 0; it is `NO_TIME` for untreated patients. `point` is the number that analyses calculate
-    with, `known` its normality. `usable`: the rows that analyses may use, one for each patient and day. `chosen`: the
-    usable rows that stand for a visit. `week`: the week in whose window a row lies, 0 for the baseline only, or
-    `NO_TIME`. `base` and `base_known` are `point` and `known` of the patient's baseline.
+    with, `known` its normality. `borrowed`: the upper limit was sent with another result. `usable`: the rows that
+    analyses may use, one for each patient and day. `chosen`: the usable rows that stand for a visit. `week`: the week
+    in whose window a row lies, 0 for the baseline only, or `NO_TIME`. `base` and `base_known` are `point` and `known`
+    of the patient's baseline.
     """
 
     patient: Ints
@@ -43,6 +44,7 @@ class Measured:
     value: Floats
     point: Floats
     upper_limit: Floats
+    borrowed: Bools
     comparator: Ints
     known: Ints
     address: Words
@@ -89,6 +91,7 @@ def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
         value=value,
         point=records.point,
         upper_limit=records.upper_limit,
+        borrowed=_borrowed(table, records),
         comparator=records.comparator,
         known=normality(records),
         address=addresses,
@@ -139,6 +142,11 @@ def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value
     if measure == "CK" and study.protocol.upper_limit == "nearest_same_laboratory":
         return borrow_limits(records, table, study.exposure.day0)
     return records
+
+
+def _borrowed(table: Labs | Assessments, records: AnalysisValues) -> Bools:
+    own = table.upper_limit if isinstance(table, Labs) else records.upper_limit
+    return np.isnan(own) & ~np.isnan(records.upper_limit)
 
 
 def _left_out(

@@ -27,7 +27,8 @@ class Variable(Result):
     label: str = Field(max_length=40, description="Its label, at most 40 characters.", examples=["Analysis Value"])
     type: VariableType = Field(
         description="`text`, `integer`, `number` or `date`. In CSV a date is written as ISO 8601 and a missing value "
-        "is an empty cell; in Parquet they are `string`, `int64`, `double`, `date32` and null.",
+        "is an empty cell; in Parquet they are `string`, `int64`, `double`, `date32` and null; in SAS transport a "
+        "number, or a date with the format DATE9, is missing as `.`, and a text is blank.",
         examples=["number"],
     )
     unit: str | None = Field(default=None, description="Its unit; null if it has none.", examples=["d", None])
@@ -43,6 +44,12 @@ class Variable(Result):
         description="What it says.", examples=["The value that analyses calculate with, in the unit of PARAM."]
     )
     derivation: str = Field(description="How it is made.", examples=["The value as sent, in the canonical unit."])
+    transport: str = Field(
+        pattern=r"^[A-Z][A-Z0-9_]{0,7}$",
+        description="Its name in SAS transport files, which have at most eight characters. A text of more than 200 "
+        "bytes goes on in variables with this name and a number, such as AETERM1; they follow it.",
+        examples=["AVAL"],
+    )
 
 
 class DatasetDescription(Result):
@@ -93,7 +100,7 @@ def adam(
     """A variable whose name and meaning are those of CDISC ADaM."""
     listed = None if codelist is None else tuple(codelist)
     return Variable(name=name, label=label, type=type, unit=unit, codelist=listed, standard="adam", meaning=meaning,
-                    derivation=derivation)  # fmt: skip
+                    derivation=derivation, transport=name)  # fmt: skip
 
 
 def ours(
@@ -105,8 +112,9 @@ def ours(
     *,
     unit: str | None = None,
     codelist: Sequence[str] | None = None,
+    transport: str | None = None,
 ) -> Variable:
-    """A variable that is defined here."""
+    """A variable that is defined here. `transport` is its name in transport files, if its own name is too long."""
     listed = None if codelist is None else tuple(codelist)
     return Variable(name=name, label=label, type=type, unit=unit, codelist=listed, standard="ours", meaning=meaning,
-                    derivation=derivation)  # fmt: skip
+                    derivation=derivation, transport=transport or name.upper())  # fmt: skip

@@ -138,7 +138,7 @@ def ln_ratio(over: Sequence[Floats], under: Sequence[Floats]) -> Floats:
     held = (quotient > 0) & np.isfinite(quotient)
     apart = np.add.reduce(np.log(above)) - np.add.reduce(np.log(below))
     result: Floats = np.where(usable, np.log(quotient, out=apart, where=held), np.nan)
-    for i in np.flatnonzero(np.abs(result) < _NEARLY):
+    for i in np.flatnonzero((np.abs(result) < _NEARLY) & (result != 0)):
         if _product(over, i) == _product(under, i):
             result[i] = 0.0
     return result

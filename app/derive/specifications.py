@@ -194,10 +194,13 @@ def _mean(records: AnalysisValues, before: Bools, *, geometric: bool) -> Baselin
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdicts:
-    """One row per patient: whether a definition counts the patient (`evaluable`), and whether the patient responded."""
+    """One row per patient: whether a definition counts the patient (`evaluable`), whether the patient responded, and
+    whether there were values to judge (`judged`): without them the patient may still count, as a non-responder.
+    """
 
     evaluable: Bools
     responder: Bools
+    judged: Bools
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,7 +258,7 @@ class SpecificationVerdicts:
         """Apply the analysis set and the rule for missing values to the judged patients."""
         members = self._members(specification.analysis_set)
         evaluable = members & judged if specification.missing == "left_out" else members
-        return Verdicts(evaluable, members & judged & satisfied)
+        return Verdicts(evaluable, members & judged & satisfied, members & judged)
 
     def _members(self, analysis_set: AnalysisSet) -> Bools:
         if analysis_set == "safety":

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, NoReturn, cast, get_args
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
@@ -305,8 +305,8 @@ for _type in FACT_TYPES:
     )
 
 
-@router.delete("/fhir/{study}/Patient/{id}", include_in_schema=False)
-def refuse_to_delete_a_patient(request: Request) -> Response:
+@router.delete("/fhir/{study}/Patient/{id}", include_in_schema=False, response_model=None)
+def refuse_to_delete_a_patient(request: Request) -> NoReturn:
     """Refuse: erasing a person cannot be undone, and has its own address."""
     raise MethodNotAllowed(ERASE_INSTEAD, headers={"Allow": ", ".join(allowed_methods(request))})
 

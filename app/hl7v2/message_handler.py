@@ -18,7 +18,7 @@ from app.hl7v2.message import body_of, messages_of
 from app.hl7v2.mllp_framing import BrokenFraming
 from app.hl7v2.submit import Reply
 from app.log import counted
-from app.store.audit import Access, AuditEntry, Who, acting
+from app.store.audit import DONE, REFUSED, Access, AuditEntry, Who, acting
 from app.timeline.receipts import Disposition
 
 MOST_IN_A_FRAME = 100
@@ -28,7 +28,6 @@ _BROKEN = {
     FaultCode.MALFORMED: "Another message began before this one had ended.",
 }
 OPERATION = "mllp"
-_STORED, _REFUSED = 200, 422
 log = logging.getLogger("myoresponse")
 
 
@@ -70,7 +69,7 @@ class MessageHandler:
         if reply.code != "AA":
             self._letters.keep(message, study=self.study, sender=sender, code=reply.code, faults=reply.faults)
         if not access.written:
-            self.note(sender, client, _STORED if reply.code == "AA" else _REFUSED)
+            self.note(sender, client, DONE if reply.code == "AA" else REFUSED)
         spent = (time.perf_counter() - began) * 1000
         late = f" late={reply.counts.late}" if reply.counts is not None and reply.counts.late else ""
         aside = reply.receipt.counts[Disposition.SET_ASIDE]
@@ -89,7 +88,7 @@ class MessageHandler:
 
     def keep_broken(self, broken: BrokenFraming, sender: str, client: str) -> None:
         """Keep the part of a message that arrived; it is not answered."""
-        self.note(sender, client, _REFUSED)
+        self.note(sender, client, REFUSED)
         faults = [Fault("", broken.code, _BROKEN.get(broken.code), broken.accepts)]
         self._letters.keep(broken.content, study=self.study, sender=sender, code=None, faults=faults, whole=False)
 

@@ -21,6 +21,7 @@ from app.hl7v2.mllp_connection import Limits
 from app.hl7v2.mllp_listener import Listener, accepted_names, may_send, tls_context
 from app.log import places, switched
 from app.settings import Settings
+from app.store import audit
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database, kind_of
 from app.store.tables import SCHEMA_REVISION
@@ -167,30 +168,43 @@ class SentLetter(NamedTuple):
 def send_letters(
     settings: Settings, database: Database, files: Iterable[Path], study: str | None
 ) -> Iterator[SentLetter]:
-    """Send letters again, each to the study in its note, or to `study` if it has no note."""
+    """Send letters again, each to the study in its note, or to `study` if it has no note. Each has a row of the
+    audit.
+    """
     for file in files:
         letter = Letter(file)
         note = letter.note()
-        try:
-            into = note.study if note is not None else study
-            if into is None:
-                yield SentLetter(file, False, "not sent: it has no note that names its study; use --study")
-            elif letter.is_cut_short():
-                yield SentLetter(file, False, "not sent: the message did not arrive whole; ask its sender for it")
-            else:
-                yield _send(letter, note, message_storer(settings, database, into))
-        except (CannotListen, ServiceError) as reason:
-            yield SentLetter(file, False, f"not sent: {reason}")
-        except Exception as error:  # its text may quote the message
-            yield SentLetter(file, False, f"not sent: {type(error).__name__} at {places(error)}")
+        into = note.study if note is not None else study
+        with audit.command("dead-letters") as access:
+            accepted, words = _sent(settings, database, letter, note, into)
+        if not access.written:
+            status = audit.DONE if accepted else audit.REFUSED
+            audit.note_command(database, "dead-letters", study=into, status=status)
+        yield SentLetter(file, accepted, words)
 
 
-def _send(letter: Letter, note: LetterNote | None, store: StoreMessage) -> SentLetter:
+def _sent(
+    settings: Settings, database: Database, letter: Letter, note: LetterNote | None, study: str | None
+) -> tuple[bool, str]:
+    """Whether a letter was accepted, and the text for its line."""
+    try:
+        if study is None:
+            return False, "not sent: it has no note that names its study; use --study"
+        if letter.is_cut_short():
+            return False, "not sent: the message did not arrive whole; ask its sender for it"
+        return _stored(letter, note, message_storer(settings, database, study))
+    except (CannotListen, ServiceError) as reason:
+        return False, f"not sent: {reason}"
+    except Exception as error:  # its text may quote the message
+        return False, f"not sent: {type(error).__name__} at {places(error)}"
+
+
+def _stored(letter: Letter, note: LetterNote | None, store: StoreMessage) -> tuple[bool, str]:
     reply = store(letter.message(), COMMAND)
     if reply.code == "AA":
         letter.remove()
-        return SentLetter(letter.file, True, "accepted and removed")
+        return True, "accepted and removed"
     if note is not None:
         letter.write_note(note.refused_again(reply.code, reply.faults))
     faults = "; ".join(f"{fault.pointer} {fault.code}: {fault.explanation}".strip() for fault in reply.faults)
-    return SentLetter(letter.file, False, f"refused again, {reply.code}: {faults}")
+    return False, f"refused again, {reply.code}: {faults}"

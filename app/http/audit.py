@@ -19,11 +19,11 @@ from app.store.audit_trail import AuditTrail
 
 NOT_AUDITED = frozenset(
     {
-        "home", "docs", "openapi_as_json", "openapi_as_yaml", "getLiveness", "getReadiness", "metrics", "listProblems",
-        "getProblem", "listStudies", "getStudy", "getStudyProtocol", "listProtocols", "getProtocol", "getLabsTemplate",
-        "listRevisions", "listDatasets", "getIntake", "fhirCapabilities", "read_own_session", "planProportion",
-        "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored", "page_file", "sign_in",
-        "sign_out", "getPrintedReport", "get_printed_report",
+        "home", "docs", "openapi_as_json", "openapi_as_yaml", "getLiveness", "getReadiness", "metrics",
+        "listProblems", "getProblem", "listStudies", "getStudy", "getStudyProtocol", "listProtocols", "getProtocol",
+        "getLabsTemplate", "listRevisions", "listDatasets", "getIntake", "fhirCapabilities", "read_own_session",
+        "planProportion", "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored", "page_file",
+        "sign_in", "sign_out", "getPrintedReport", "get_printed_report", "listCharts",
     }
 )  # fmt: skip
 """Operations that show what is declared or counted, what the caller has sent, or the caller itself, and nothing that is

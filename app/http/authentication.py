@@ -11,7 +11,9 @@ runs before every other dependency of an operation, and refuses what the caller 
 
 import hmac
 import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated, cast
 
@@ -24,7 +26,7 @@ from app.access.callers import LOCAL, STRANGER, Caller
 from app.access.operations import FORMS, KNOWN, NEEDS, OPEN
 from app.access.rates import RateState
 from app.access.sessions import Session
-from app.errors import Forbidden, TooManyRequests, Unauthorized
+from app.errors import Forbidden, ServiceError, TooManyRequests, Unauthorized
 from app.http.addresses import path_of
 from app.http.middleware import SAFE_METHODS
 from app.http.state import AppState
@@ -41,12 +43,14 @@ _FORWARDED = re.compile(
 PART = "myoresponse.part"
 """Marks a request of a page that is a part of one that was counted."""
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105 - the name of a header
+STILL_VALID = "still_valid"
+"""Where the state of a request has the function that looks at its credentials again."""
 _PORT = re.compile(r":\d*$")
 _REALM = 'Bearer realm="myoresponse"'
 _OPEN_PATHS = frozenset(operation.removeprefix("GET ") for operation in OPEN if "{" not in operation)
 _PROBES = frozenset({"/livez", "/readyz"})
 """Addresses without a limit: who watches the service must see that it runs."""
-_OPEN_BELOW = ("/docs/files/", "/pages/files/", "/problems/")
+_OPEN_BELOW = ("/docs/", "/pages/files/", "/problems/")
 _FORMS = "/pages/"
 
 
@@ -92,7 +96,7 @@ class Authentication:
             self.counted(scope, network_of(scope))
             raise
         rate = self.count(scope, caller)
-        scope["state"] = {**scope["state"], "caller": caller}
+        scope["state"] = {**scope["state"], "caller": caller, STILL_VALID: partial(self.is_still, dict(scope), caller)}
         _check_token(scope)
 
         async def sending(message: Message) -> None:
@@ -101,6 +105,13 @@ class Authentication:
             await send(message)
 
         await self.app(scope, receive, sending)
+
+    async def is_still(self, scope: Scope, caller: Caller) -> bool:
+        """Whether the credentials of a request, which was let in before, still stand for the same caller."""
+        try:
+            return await self.caller(scope) == caller
+        except ServiceError:
+            return False
 
     def count(self, scope: Scope, caller: Caller) -> RateState | None:
         """Count a request by its caller, else by its address; `None` if there is no limit for it.
@@ -208,6 +219,12 @@ async def _client(request: Request) -> str | None:
     return cast(Caller, request.state.caller).name
 
 
+async def _still_valid(request: Request) -> Callable[[], Awaitable[bool]]:
+    return cast(Callable[[], Awaitable[bool]], getattr(request.state, STILL_VALID))
+
+
+StillValid = Annotated[Callable[[], Awaitable[bool]], Depends(_still_valid)]
+"""Says later whether the key, token or session of the request is still valid."""
 CallerOf = Annotated[Caller, Depends(_caller)]
 """Who sends the request."""
 Client = Annotated[str | None, Depends(_client)]

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, cast, get_origin
+from typing import Annotated, Any, Literal, NoReturn, cast, get_origin
 
 from anyio import CancelScope
 from anyio.to_thread import run_sync
@@ -168,12 +168,13 @@ At = Annotated[AsOf, Depends(_as_of)]
 
 async def only_known_parameters(request: Request) -> None:
     """Refuse a query parameter that the operation does not have, or one that is given twice and is not a list: neither
-    may be ignored.
+    may be ignored. An operation that never returns refuses the request whatever its parameters are.
     """
     given = [name for name, _ in request.query_params.multi_items()]
-    if not given:
+    endpoint = request.scope["route"].endpoint
+    if not given or endpoint.__annotations__.get("return") is NoReturn:
         return
-    known = _parameters(request.app)[request.scope["route"].endpoint]
+    known = _parameters(request.app)[endpoint]
     faults = [
         Fault(f"/query/{name}", FaultCode.REPEATED_PARAMETER)
         for name, repeatable in known.items()

@@ -295,7 +295,7 @@ class AccessLog:
         request_id = given = _given_id(scope)
         if request_id is None:
             request_id = uuid.uuid4().hex
-        inner["state"] = dict(scope.get("state", {}), request_id=request_id)
+        inner["state"] = dict(scope.get("state", {}), request_id=request_id, only_head=method == "HEAD")
         status = 499  # the client left before there was an answer
         traffic = Traffic()
 

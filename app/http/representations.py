@@ -31,10 +31,17 @@ from app.http.state import AppState
 PROBLEM = "application/problem+json"
 _ELSEWHERE = ("/fhir/", "/docs", "/pages/", "/openapi.", "/livez", "/readyz", "/metrics")
 """Addresses that have one representation only, or choose it themselves."""
+LARGEST = 32_000_000
+"""Greatest size of an answer that is shown, in bytes."""
+EVENTS = "text/event-stream"
 _LEFT_OUT = frozenset(
     {b"accept", b"accept-encoding", b"content-length", b"content-type", b"if-none-match", b"transfer-encoding"}
 )
 """Headers of a request that its parts do not have."""
+
+
+class NoDocument(Exception):
+    """An answer that is a stream, or too large to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,24 +163,35 @@ async def _never() -> Message:
 
 
 async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> Document:
-    status, headers, parts, sent = 0, Headers(), [b""], False
+    status, headers, parts, size = 0, Headers(), [b""], 0
+
+    async def sending(message: Message) -> None:
+        nonlocal status, headers, size
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], Headers(raw=message["headers"])
+        size += len(message.get("body", b""))
+        if size > LARGEST or headers.get("content-type", "").startswith(EVENTS):
+            raise ClientDisconnect  # ends what sends it
+        parts.append(message.get("body", b""))
+
+    await app(scope, _with_body(body, receive), sending)
+    if size > LARGEST or headers.get("content-type", "").startswith(EVENTS):
+        raise NoDocument
+    return Document(status, headers, b"".join(parts))
+
+
+def _with_body(body: bytes, receive: Receive) -> Receive:
+    """The messages of a request with this body, whose client may go away."""
+    sent = False
 
     async def receiving() -> Message:
         nonlocal sent
-        if not sent:
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await _left(receive)
+        if sent:
+            return await _left(receive)
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
 
-    async def sending(message: Message) -> None:
-        nonlocal status, headers
-        if message["type"] == "http.response.start":
-            status, headers = message["status"], Headers(raw=message["headers"])
-        elif message["type"] == "http.response.body":
-            parts.append(message.get("body", b""))
-
-    await app(scope, receiving, sending)
-    return Document(status, headers, b"".join(parts))
+    return receiving
 
 
 async def _left(receive: Receive) -> Message:
@@ -214,9 +232,12 @@ class Representations:
             await self.app(scope, receive, send)
             return
         representation, path = wanted
-        receive = _shared(receive)
+        received = _shared(receive)
         try:
-            answer = await representation.show(Asked(self.app, scope, receive, path))
+            answer = await representation.show(Asked(self.app, scope, received, path))
+        except NoDocument:
+            await self.app(scope, _with_body(b"", received), send)
+            return
         except ClientDisconnect:
             return
         except Exception as error:  # this stands outside the guard, which answers the errors of the application

@@ -44,8 +44,8 @@ def rule_in_words(measure: str, rule: str, given: Mapping[str, Any]) -> str:
     """A response rule as a sentence. `given` are its parameters."""
     criterion, window = given.get("criterion"), given.get("window")
     if rule != "criterion_in_window" or criterion is None or window is None:
-        criterion = {"id": _SPECIAL[rule], **given} if rule in _SPECIAL else None
-        window = {"id": "visit" if "week" in given else "days", **given}
+        criterion = {**given, "id": _SPECIAL[rule]} if rule in _SPECIAL else None
+        window = {**given, "id": "visit" if "week" in given else "days"}
     if criterion is None:
         return f"{measure}: {words(rule)}."
     sentence = f"{measure} {_criterion(criterion)}, {_window(window)}"

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from app.access.callers import Scope
 from app.pages.page import Names, Page, Reading
 
 MOST_STUDIES = 50
+PRESET_OF_NEW_STUDIES = "myositis-2026"
+"""What a study gets that names no protocol."""
 
 
 async def _first(reading: Reading, names: Names) -> dict[str, Any]:
@@ -12,16 +15,19 @@ async def _first(reading: Reading, names: Names) -> dict[str, Any]:
     if listed is not None and len(listed["items"]) == 1 and reading.asked.path == "/":
         study = listed["items"][0]["id"]
         return {"redirect": f"{reading.asked.root}/v1/studies/{study}.html"}
-    return {"listed": listed, "steps": await _steps(reading)}
+    return {"listed": listed} | await _around(reading)
 
 
 async def _studies(reading: Reading, names: Names) -> dict[str, Any]:
-    return {"listed": await reading.json("/v1/studies", reading.asked.query), "steps": await _steps(reading)}
+    return {"listed": await reading.json("/v1/studies", reading.asked.query)} | await _around(reading)
 
 
-async def _steps(reading: Reading) -> list[dict[str, str]]:
-    root: dict[str, list[dict[str, str]]] = await reading.json("/")
-    return root["first_steps"]
+async def _around(reading: Reading) -> dict[str, Any]:
+    """The first steps, and what the form of a new study offers to those who may create one."""
+    root = await reading.json("/")
+    presets = await reading.json("/v1/protocols") if Scope.ADMIN in reading.asked.caller.scopes else {"items": []}
+    first = sorted(presets["items"], key=lambda preset: preset["id"] != PRESET_OF_NEW_STUDIES)
+    return {"steps": root["first_steps"], "presets": first}
 
 
 PAGES = (Page("/", "studies.html", _first), Page("/v1/studies", "studies.html", _studies))

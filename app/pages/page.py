@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from markupsafe import Markup
+
 from app.http.representations import Asked, Document
 
 Names = Mapping[str, str]
@@ -45,9 +47,11 @@ class Reading:
 
     async def text(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str | None:
         """The text of a document that follows from one that the page has read already, such as a chart of an answer;
-        `None` if it is refused.
+        `None` if it is refused. A page without one that could not be made just now is not kept.
         """
         found = await self.asked.get(path, query)
+        if found.status >= 500 or found.status == 429:
+            self.parts.append((path, tuple(query), None))  # it may be there a moment later
         return found.body.decode() if found.status == 200 else None
 
     async def if_allowed(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:  # noqa: ANN401 - any JSON
@@ -77,3 +81,8 @@ class Page:
 async def together(*reading: Awaitable[Any]) -> list[Any]:
     """The results of several readings, which run beside each other."""
     return list(await asyncio.gather(*reading))
+
+
+def safe_svg(svg: str) -> Markup:
+    """A picture that this service drew, to stand in a page as it is."""
+    return Markup(svg)  # noqa: S704 - drawn from numbers; each text in it was escaped by the renderer

@@ -19,10 +19,13 @@ def check_installed() -> None:
 
 def printed(html: str, data: bytes, created: str, identifier: str, place: Workplace) -> bytes:
     """The report as PDF, with its data attached. The same page gives the same bytes: the dates are those of `created`,
-    and nothing is read from anywhere.
+    and nothing is read from anywhere. Raises `NotInstalled` where the system has no Pango.
     """
     del place
-    from weasyprint import CSS, HTML, Attachment  # noqa: PLC0415 - only a process that prints loads it
+    try:
+        from weasyprint import CSS, HTML, Attachment  # noqa: PLC0415 - only a process that prints loads it
+    except OSError:
+        raise NotInstalled("To print PDF, install Pango on this system: libpango-1.0-0, libpangoft2-1.0-0.") from None
 
     attached = Attachment(
         string=data,

@@ -165,7 +165,9 @@ def _blocks(
     yield _table_one(analyses["baseline-table"]["table"], check("analyses/baseline-table"))
     yield Section("Outcomes")
     yield _table_two(answer["outcomes"], check("analyses"))
-    yield from pictures("weekly-change", "ck-change", "response-forest", "ck-normal-time", "improvement-score")
+    yield from pictures("weekly-change", "ck-change", "response-forest", "ck-normal-time")
+    if protocol.get("improvement_score"):
+        yield from pictures("improvement-score")
     yield Section("Safety")
     yield from _safety(analyses["adverse-reactions"], check("analyses/adverse-reactions"))
     yield from pictures("adverse-events")

@@ -12,14 +12,33 @@ from anyio.to_thread import run_sync
 from cachetools import LRUCache
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from starlette.types import Message, Receive, Send
+from starlette.types import Scope as ScopeOf
 
 from app import __version__
 from app.access.callers import LOCAL, STRANGER, Scope
+from app.errors import ServiceError, TooLarge
+from app.http.addresses import path_of
 from app.http.authentication import who_is_asked
+from app.http.problems import problem
 from app.http.representations import Asked, Document, Representation
 from app.http.responses import etag_from, matches
-from app.pages import any_answer, home, report
+from app.pages import (
+    any_answer,
+    home,
+    intake,
+    labels,
+    ledger,
+    lists,
+    overview,
+    patients,
+    plan,
+    protocols,
+    question,
+    questions,
+    report,
+    verify_figure,
+)
 from app.pages.page import PINNED, Names, Page, Part, Reading, Refused, together
 from app.pages.wording import FILTERS, count
 
@@ -30,7 +49,10 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-PAGES: tuple[Page, ...] = (*home.PAGES, *report.PAGES)
+_ROOMS = (
+    home, overview, questions, question, patients, protocols, intake, ledger, lists, verify_figure, plan, report,
+)  # fmt: skip
+PAGES: tuple[Page, ...] = tuple(page for room in _ROOMS for page in room.PAGES)
 """The designed pages; every other answer is shown field by field."""
 _MENU = (
     ("", "Overview"),
@@ -74,7 +96,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(FILTERS)
+    made.filters.update(FILTERS | labels.FILTERS)
     made.globals.update(count=count, version=__version__)
     return made
 
@@ -97,7 +119,7 @@ class Site:
         if_none_match = dict(asked.scope["headers"]).get(b"if-none-match", b"").decode() or None
         kept = await self._kept(asked, place)
         if kept is not None:
-            return _reply(kept, 200, self._tag(asked, place, kept), if_none_match)
+            return _reply(*kept, if_none_match)
         page, names = self._page(asked.path)
         reading = Reading(asked)
         erasures = asked.state.answers.erasures(names.get("study", ""))
@@ -106,20 +128,22 @@ class Site:
         except Refused as refused:
             if refused.document.status == 404 and (passed := await _itself(asked)) is not None:
                 return passed
-            return await self._fault(asked, refused.document, names)
+            return await fault_page(asked, refused.document, names)
         if "redirect" in shown:
             return Response(status_code=303, headers={"Location": str(shown["redirect"])})
         if "file" in shown:
             found: Document = shown["file"]
             return Response(found.body, found.status, dict(found.headers))
-        body = await run_sync(partial(self._write, asked, page.template, names, shown))
+        body = await run_sync(partial(written, asked, page.template, names, shown))
         key = self._remember(asked, place, reading)
         if key is not None:
             asked.state.answers.keep(names.get("study", ""), key, body, erasures)
-        return _reply(body, 200, self._tag(asked, place, body), if_none_match)
+        status = int(shown.get("status", 200))
+        tag = key or etag_from("page", place, hashlib.sha256(body).hexdigest())
+        return _reply(body, status, tag if status == 200 else None, if_none_match)
 
-    async def _kept(self, asked: Asked, place: str) -> bytes | None:
-        """The page of before, if every document that it shows is still the same."""
+    async def _kept(self, asked: Asked, place: str) -> tuple[bytes, int, str] | None:
+        """The page of before with its status and ETag, if every document that it shows is still the same."""
         known = self._readings.get(_who_asked(asked, place))
         if known is None:
             return None
@@ -127,7 +151,9 @@ class Site:
         found = [await asked.get(*first), *await together(*(asked.get(*part) for part in others))]
         if any(document.status != 304 for document in found):
             return None
-        return asked.state.answers.get(_key(asked, place, [tag for _, _, tag in known]))
+        key = _key(asked, place, [tag for _, _, tag in known])
+        body = asked.state.answers.get(key)
+        return None if body is None else (body, 200, key)
 
     def _remember(self, asked: Asked, place: str, reading: Reading) -> str | None:
         """The key under which the page is kept; `None` if a document has no tag."""
@@ -137,9 +163,6 @@ class Site:
         self._readings[_who_asked(asked, place)] = list(reading.parts)
         return _key(asked, place, tags)
 
-    def _tag(self, asked: Asked, place: str, body: bytes) -> str:
-        return etag_from("page", place, hashlib.sha256(body).hexdigest())
-
     def _page(self, path: str) -> tuple[Page, Names]:
         for pattern, page in self._pages:
             if (found := pattern.fullmatch(path)) is not None:
@@ -147,21 +170,56 @@ class Site:
         study = re.match(r"/v1/studies/([^/]+)", path)
         return any_answer.PAGE, {} if study is None else {"study": study[1]}
 
-    def _write(self, asked: Asked, template: str, names: Names, shown: Mapping[str, Any]) -> bytes:
-        return environment().get_template(template).render(frame(asked, names) | dict(shown)).encode()
 
-    async def _fault(self, asked: Asked, document: Document, names: Names) -> Response:
-        """The page of a refusal: what is wrong, and what to do next."""
-        problem = document.json() if document.is_json else {"title": "No answer", "detail": "", "errors": []}
-        known = {} if document.status in {401, 403} else names
-        shown = {"problem": problem, "status": document.status, "stranger": asked.caller is STRANGER}
-        body = await run_sync(partial(self._write, asked, "fault.html", known, shown))
-        kept = {
-            name: document.headers[name]
-            for name in ("www-authenticate", "retry-after", "allow")
-            if name in document.headers
-        }
-        return _reply(body, document.status, None, None, kept)
+def written(asked: Asked, template: str, names: Names, shown: Mapping[str, Any]) -> bytes:
+    """A page as it is sent."""
+    return environment().get_template(template).render(frame(asked, names) | dict(shown)).encode()
+
+
+async def answered(asked: Asked, template: str, names: Names, shown: Mapping[str, Any], status: int = 200) -> Response:
+    """The page that answers a form."""
+    return _reply(await run_sync(partial(written, asked, template, names, shown)), status, None, None)
+
+
+async def fault_page(asked: Asked, document: Document, names: Names) -> Response:
+    """The page of a refusal: what is wrong, and what to do next."""
+    problem = document.json() if document.is_json else {"title": "No answer", "detail": "", "errors": []}
+    known = {} if document.status in {401, 403} else names
+    shown = {"problem": problem, "status": document.status, "stranger": asked.caller is STRANGER}
+    body = await run_sync(partial(written, asked, "fault.html", known, shown))
+    kept = {
+        name: document.headers[name]
+        for name in ("www-authenticate", "retry-after", "allow")
+        if name in document.headers
+    }
+    return _reply(body, document.status, None, None, kept)
+
+
+def refused_form(scope: ScopeOf, error: ServiceError, headers: Mapping[str, str]) -> Response:
+    """The page that answers a form, or a file, that was refused before it was read."""
+    document = problem(error)
+    scope["myoresponse.instance"] = document.instance
+    asked = Asked(_nothing, scope, _silence, _AFTER_A_FORM)
+    found = re.match(r"/pages/studies/([^/]+)/", path_of(scope))
+    names = {"study": found[1]} if found is not None and error.status not in {401, 403} else {}
+    refused = document.model_dump(mode="json")
+    if isinstance(error, TooLarge):
+        refused["detail"] = f"{refused['detail']} {_LARGER_FILES}"
+    shown = {"problem": refused, "status": error.status, "stranger": True, "query": [], "local": error.status != 401}
+    return _reply(written(asked, "fault.html", names, shown), error.status, None, None, headers)
+
+
+_LARGER_FILES = "Divide the file, or load it on the machine of the service: python -m app import."
+_AFTER_A_FORM = "/v1/studies"
+"""The page that follows a form that was refused."""
+
+
+async def _nothing(scope: ScopeOf, receive: Receive, send: Send) -> None:
+    raise AssertionError("a refusal reads no document")
+
+
+async def _silence() -> Message:
+    raise AssertionError("a refusal reads no body")
 
 
 def frame(asked: Asked, names: Names) -> dict[str, Any]:
@@ -222,20 +280,16 @@ def _who_asked(asked: Asked, place: str) -> str:
 
 
 def _key(asked: Asked, place: str, tags: Iterable[str | None]) -> str:
-    return etag_from("page", made_by(), _who_asked(asked, place), asked.root, *tags)
+    return etag_from("page", made_by(), _who_asked(asked, place), sorted(asked.caller.scopes), asked.root, *tags)
 
 
 def _reply(
     body: bytes, status: int, tag: str | None, if_none_match: str | None, more: Mapping[str, str] | None = None
 ) -> Response:
-    headers = {"Content-Security-Policy": POLICY, **(more or {})}
+    # With `no-referrer`, a browser sends `Origin: null` with a form, which is refused.
+    headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "same-origin", **(more or {})}
     if tag is not None:
         headers["ETag"] = tag
         if matches(if_none_match, tag):
             return Response(status_code=304, headers=headers)
     return Response(body, status, headers, HTML)
-
-
-def safe_svg(svg: str) -> Markup:
-    """A picture that this service drew, to stand in a page as it is."""
-    return Markup(svg)  # noqa: S704 - drawn from numbers; each text in it was escaped by the renderer

@@ -41,7 +41,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 def p_value(p: float | None, below: float | None = None) -> str:
     """A p value with its sign: `= 0.012`, `< 0.001`."""
     if below is not None:
-        return f"< {below:g}"
+        return f"< {max(below, 0.001):g}"
     if p is None:
         return NO_FIGURE
     if p < 0.001:

@@ -9,6 +9,7 @@ has the patient, the rows of the patient can be found; after the erasure nobody 
 """
 
 import hmac
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, or_, select, text
 
-from app.store.engine import origin_of
+from app.store.engine import Database, origin_of
 from app.store.hashes import NO_HASH, canonical
 from app.store.heads import note
 from app.store.ledger_keys import keys_of
@@ -30,6 +31,8 @@ Extent = Literal["patients", "everyone", "figures", "nothing"]
 """Whose data: those of the patients that are listed, of all patients, figures about them, or nobody's."""
 NO_STUDY = 0
 """The chain of what belongs to no study."""
+DONE, REFUSED = 200, 422
+"""The status of a message or a command that changed nothing, and of one that was refused."""
 _NUMBER = 16
 """The length of the number of a patient in bytes."""
 
@@ -205,6 +208,21 @@ def wrote(connection: Connection, study: int, first: int, last: int, salts: Iter
 def store(connection: Connection, entries: Sequence[AuditEntry]) -> None:
     """Store rows that are not part of a write, each in the chain of its study."""
     store_lines(connection, lines_of(connection, entries))
+
+
+def note_command(
+    database: Database,
+    operation: str,
+    extent: Extent = "nothing",
+    *,
+    study: str | None = None,
+    revision: int | None = None,
+    status: int | None = None,
+) -> None:
+    """Store the row of a command of an operator that writes nothing else. The status says how a refusal ended."""
+    who = Who(operation, "command", "command")
+    row = AuditEntry(who, time.time_ns() // 1000, study, status, extent, (), revision)
+    database.together(lambda transaction: store(transaction, [row]))
 
 
 def lines_of(connection: Connection, entries: Sequence[AuditEntry]) -> list[AuditLine]:

@@ -14,7 +14,6 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -106,7 +105,7 @@ def back_up(database: Database, url: str, file: Path, secret: Path) -> Manifest:
     if file.exists():
         raise UnusableBackup(f"{file} exists already, and a backup never replaces a file")
     known = _fingerprint_of(secret)
-    note_in_audit(database, "backup", "everyone")
+    audit.note_command(database, "backup", "everyone")
     _remove_leftovers(file)
     unfinished = file.with_name(f"{file.name}.{token_hex(4)}.part")
     write = _write_sqlite if kind_of(url) == "sqlite" else _write_postgresql
@@ -140,12 +139,6 @@ def restore(file: Path, url: str, secret: Path, pseudonym_secret: str | None) ->
     except OSError as error:
         raise UnusableBackup(f"a file cannot be read or written: {error.strerror}") from None
     return manifest
-
-
-def note_in_audit(database: Database, operation: Literal["backup", "restore"], extent: audit.Extent) -> None:
-    """Note the command in the audit of no study."""
-    row = audit.AuditEntry(audit.Who(operation, "command", "command"), time.time_ns() // 1000, None, None, extent)
-    database.together(lambda transaction: audit.store(transaction, [row]))
 
 
 # --- what a backup says of itself -------------------------------------------------------------------------------------

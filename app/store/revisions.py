@@ -37,23 +37,21 @@ _ERASED = Query(
     "revision",
 )
 _ERASURES = Query(select(func.count()).select_from(erasures).where(erasures.c.study == bindparam("study")), "study")
-_LIST = Query(
-    select(
-        revisions.c.number, revisions.c.received_at, revisions.c.client, revisions.c.format, revisions.c.digest,
-        revisions.c.counts, revisions.c.hash,
-        exists().where(
-            erasures.c.study == revisions.c.study,
-            erasures.c.first_revision <= revisions.c.number,
-            erasures.c.erased_revision > revisions.c.number,
-        ),
-    )
-    .where(revisions.c.study == bindparam("study"), revisions.c.number > bindparam("after"))
-    .order_by(revisions.c.number)
-    .limit(bindparam("limit")),
-    "study",
-    "after",
-    "limit",
-)  # fmt: skip
+_ALL = select(
+    revisions.c.number, revisions.c.received_at, revisions.c.client, revisions.c.format, revisions.c.digest,
+    revisions.c.counts, revisions.c.hash,
+    exists().where(
+        erasures.c.study == revisions.c.study,
+        erasures.c.first_revision <= revisions.c.number,
+        erasures.c.erased_revision > revisions.c.number,
+    ),
+).where(revisions.c.study == bindparam("study")).limit(bindparam("limit"))  # fmt: skip
+_OLDEST_FIRST = Query(
+    _ALL.where(revisions.c.number > bindparam("after")).order_by(revisions.c.number), "study", "after", "limit"
+)
+_NEWEST_FIRST = Query(
+    _ALL.where(revisions.c.number < bindparam("after")).order_by(revisions.c.number.desc()), "study", "after", "limit"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +119,28 @@ def resolve(
     return RevisionPoint(found[0], found[1])
 
 
+def latest_number(connection: Connection, study_id: str) -> int:
+    """The number of the latest revision of a study."""
+    row = _LATEST.row(connection, study_key(connection, study_id))
+    return 0 if row is None else int(row[0])
+
+
 def count_erasures(connection: Connection, study_id: str) -> int:
     """How often a person was erased from a study."""
     return int((_ERASURES.row(connection, study_key(connection, study_id)) or (0,))[0])
 
 
 def list_revisions(
-    connection: Connection, study_id: str, *, after: int | None = None, limit: int = 100
+    connection: Connection,
+    study_id: str,
+    *,
+    after: int | None = None,
+    limit: int = 100,
+    newest_first: bool = False,
 ) -> list[RevisionRecord]:
-    """Revisions in ascending order: at most `limit`, after the number `after`."""
-    rows = _LIST.rows(connection, study_key(connection, study_id), -1 if after is None else after, limit)
+    """Revisions in ascending or descending order: at most `limit`, after the number `after`."""
+    listed, begin = (_NEWEST_FIRST, LATEST) if newest_first else (_OLDEST_FIRST, -1)
+    rows = listed.rows(connection, study_key(connection, study_id), begin if after is None else after, limit)
     return [
         RevisionRecord(number, at, client, format, digest.hex(), json.loads(counts), hashed.hex(), bool(erased))
         for number, at, client, format, digest, counts, hashed, erased in rows

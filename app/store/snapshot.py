@@ -1,6 +1,6 @@
 """A study as it stood at one revision: everything that other rooms read of it, in one transaction, without SQL."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,8 +31,8 @@ from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
 from app.store.steps import RevisionStep
 from app.store.studies import Study
-from app.store.timelines import ListedPatient
-from app.store.worklist import SetAside
+from app.store.timelines import EVERYBODY, Filters, ListedPatient
+from app.store.worklist import SetAside, SetAsideStep
 from app.timeline.cohort import Cohort
 from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.source_facts import Sources
@@ -76,6 +76,12 @@ def erasures_of(database: Database, study_id: str) -> int:
     """How often a person was erased from a study."""
     with database.reading() as connection:
         return revisions.count_erasures(connection, study_id)
+
+
+def latest_revisions(database: Database, study_ids: Iterable[str]) -> dict[str, int]:
+    """The number of the latest revision of each of these studies."""
+    with database.reading() as connection:
+        return {study: revisions.latest_number(connection, study) for study in study_ids}
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,20 @@ class StudyAt:
         """Where each fact of this `cohort` is found in the timelines."""
         return timelines.sources(self._connection, self.id, self.revision, cohort)
 
+    def persons(self) -> dict[str, list[str]]:
+        """The records of each person, in the order of the cohort: the surviving record names the person."""
+        return timelines.records_of_persons(self._connection, self.id, self.revision)
+
+    def require_patient(self, patient: str) -> None:
+        """Raise `NotFound` or `Erased` unless the study has this patient at the revision."""
+        timelines.find_patient(self._connection, self.id, patient, self.revision)
+
+    def facts_of_rows(
+        self, kind: str, cohort: Cohort, records: Mapping[str, list[str]]
+    ) -> list[tuple[str, str | None]]:
+        """The address of the fact of each row of one kind, and its time as written; for a cohort of few persons."""
+        return timelines.facts_of_rows(self._connection, self.id, self.revision, kind, cohort, records)
+
     def timeline(self, patient: str) -> dict[str, Any]:
         """The timeline document of a patient. Raises `NotFound` and `Erased`."""
         document = timelines.document(self._connection, self.id, patient, self.revision)
@@ -155,12 +175,10 @@ class StudyAt:
         return document
 
     def patients(
-        self, *, after: str | None = None, limit: int = 100, sex: str | None = None, diagnosis: str | None = None
+        self, filters: Filters = EVERYBODY, *, after: str | None = None, limit: int = 100
     ) -> list[ListedPatient]:
         """Patients in code-point order of their identifiers: at most `limit`, after the identifier `after`."""
-        return timelines.list_patients(
-            self._connection, self.id, self.revision, after=after, limit=limit, sex=sex, diagnosis=diagnosis
-        )
+        return timelines.list_patients(self._connection, self.id, self.revision, filters, after=after, limit=limit)
 
     def history(self, patient: str, wanted: Wanted, *, offset: int = 0, limit: int = 100) -> list[Version]:
         """Versions of a patient's facts in the order in which they were stored. Raises `NotFound` and `Erased`."""
@@ -168,14 +186,23 @@ class StudyAt:
         audit.was_read(self.id, [patient])
         return found
 
-    def revisions(self, *, after: int | None = None, limit: int = 100) -> list[RevisionRecord]:
-        """The revisions up to this one in ascending order: at most `limit`, after the number `after`."""
-        listed = revisions.list_revisions(self._connection, self.id, after=after, limit=limit)
+    def revisions(
+        self, *, after: int | None = None, limit: int = 100, newest_first: bool = False
+    ) -> list[RevisionRecord]:
+        """The revisions up to this one in ascending or descending order: at most `limit`, after the number `after`."""
+        listed = revisions.list_revisions(
+            self._connection, self.id, after=after, limit=limit, newest_first=newest_first
+        )
         return [record for record in listed if record.number <= self.revision]
 
     def steps(self, *, after: int) -> dict[int, RevisionStep]:
         """What each revision after `after`, up to this one, did to the facts of the study."""
         return steps.steps(self._connection, studies.study_key(self._connection, self.id), after, self.revision)
+
+    def set_aside_steps(self, *, after: int) -> dict[int, SetAsideStep]:
+        """What each revision after `after`, up to this one, did to the worklist; without those that did nothing."""
+        key = studies.study_key(self._connection, self.id)
+        return worklist.set_aside_steps(self._connection, key, after, self.revision)
 
     def set_aside(self, *, after: int | None = None, limit: int = 100) -> list[SetAside]:
         """The worklist, oldest item first: at most `limit`, after the item with the number `after`."""

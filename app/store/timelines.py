@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, exists, func, select
 
@@ -27,7 +27,7 @@ from app.timeline.facts import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Fi
 from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
 from app.timeline.number_rule import standing
-from app.timeline.source_facts import Source, Sources, aligned
+from app.timeline.source_facts import Source, Sources, aligned, aligned_facts
 from app.timeline.times import day_text
 
 _BEFORE, _AFTER = -(2**63), 2**63
@@ -149,22 +149,34 @@ class ListedPatient:
     counts: dict[str, int]
 
 
+class Filters(NamedTuple):
+    """Which patients a list has; `None`: any. `part`: characters that the identifier contains, in either case."""
+
+    sex: str | None = None
+    diagnosis: str | None = None
+    part: str | None = None
+
+
+EVERYBODY = Filters()
+
+
 def list_patients(
     connection: Connection,
     study_id: str,
     revision: int,
+    filters: Filters = EVERYBODY,
     *,
     after: str | None = None,
     limit: int = 100,
-    sex: str | None = None,
-    diagnosis: str | None = None,
 ) -> list[ListedPatient]:
     """Patients of a study at a revision, in code-point order of their identifiers: at most `limit`, after `after`."""
     study = study_key(connection, study_id)
-    required = {"sex": sex, "diagnosis": diagnosis}
-    filters = tuple(name for name, value in required.items() if value is not None)
-    values = [json.dumps(required[name]) for name in filters]
-    people = _page(filters).rows(connection, study, after or "", limit, revision, *values)
+    required = {"sex": filters.sex, "diagnosis": filters.diagnosis}
+    names = tuple(name for name, value in required.items() if value is not None)
+    values = [json.dumps(required[name]) for name in names]
+    parts = [] if filters.part is None else [filters.part.lower()]
+    page = _page(names, bool(parts))
+    people = page.rows(connection, study, after or "", limit, revision, *parts, *values)
     ids: dict[int, str] = dict(people)
     attributes: dict[int, dict[str, str]] = {key: {} for key in ids}
     counts: dict[int, dict[str, int]] = {key: dict.fromkeys(SECTIONS.values(), 0) for key in ids}
@@ -255,6 +267,30 @@ def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort
         return aligned(cohort, by_kind, merged)
 
 
+def records_of_persons(connection: Connection, study_id: str, revision: int) -> dict[str, list[str]]:
+    """The records of each person of a study at a revision, in the order of a cohort: the surviving record, which names
+    the person, and those that were merged into it.
+    """
+    study = study_key(connection, study_id)
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
+    merged = persons({record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}, keys)
+    others = {record for records in merged.values() for record in records}
+    return {person: [person, *merged.get(person, ())] for person in sorted(keys.keys() - others)}
+
+
+def facts_of_rows(
+    connection: Connection, study_id: str, revision: int, kind: str, cohort: Cohort, records: Mapping[str, list[str]]
+) -> list[tuple[str, str | None]]:
+    """The address of the fact of each row of one kind of a cohort of few persons, and its time as written.
+
+    The cohort must come from this study at this revision; `records` are those of each of its persons
+    (`records_of_persons`).
+    """
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study_key(connection, study_id), revision))
+    merged = {person: own[1:] for person, own in records.items()}
+    return aligned_facts(kind, cohort, _of_persons(connection, revision, kind, keys, merged))
+
+
 def _unlinked(connection: Connection, study: int, revision: int, kind: str) -> Iterator[Source]:
     for record, number, source, time, *content in _SOURCES[kind].rows(connection, study, revision):
         yield Source(record, record, tuple(content), number, source, _time_text(time))
@@ -322,12 +358,15 @@ _LINKS = Query(
 
 
 @cache
-def _page(filters: tuple[str, ...]) -> Query:
+def _page(filters: tuple[str, ...], of_a_part: bool) -> Query:
+    """The patients after an identifier: the index of the identifiers is read in order until the page is full."""
     clause = select(patients.c.key, patients.c.id).where(
         patients.c.study == bindparam("study"),
         patients.c.id > bindparam("after"),
         patients.c.first_revision <= bindparam("revision"),
     )
+    if of_a_part:
+        clause = clause.where(func.lower(patients.c.id).contains(bindparam("part")))
     for name in filters:
         attribute: Any = patient_attributes.alias(name)
         clause = clause.where(
@@ -340,7 +379,8 @@ def _page(filters: tuple[str, ...]) -> Query:
             )
         )
     clause = clause.order_by(patients.c.id).limit(bindparam("limit"))
-    return Query(clause, "study", "after", "limit", "revision", *[f"value_of_{name}" for name in filters])
+    parts = ["part"] if of_a_part else []
+    return Query(clause, "study", "after", "limit", "revision", *parts, *[f"value_of_{name}" for name in filters])
 
 
 @cache

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, cast, get_args
 
-from sqlalchemy import Connection, bindparam, or_, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from app.errors import Conflict, Erased, NotFound
 from app.store.assertions import AMBIGUOUS, Assertion, Counts
@@ -108,6 +108,34 @@ _EVENTS = {
                 "of_study")
     for name in ("added", "removed", "erased")
 }  # fmt: skip
+
+
+_STEPS = {
+    name: Query(
+        select(set_aside.c[name], func.count())
+        .where(_OF_STUDY, set_aside.c[name] > bindparam("after"), set_aside.c[name] <= bindparam("until"))
+        .group_by(set_aside.c[name]),
+        "of_study",
+        "after",
+        "until",
+    )
+    for name in ("added", "removed")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SetAsideStep:
+    """How many items one revision added to the worklist, and how many it ended."""
+
+    added: int = 0
+    ended: int = 0
+
+
+def set_aside_steps(connection: Connection, study: int, after: int, until: int) -> dict[int, SetAsideStep]:
+    """What the revisions after `after`, up to `until`, did to the worklist; without those that did nothing."""
+    added: dict[int, int] = dict(_STEPS["added"].rows(connection, study, after, until))
+    ended: dict[int, int] = dict(_STEPS["removed"].rows(connection, study, after, until))
+    return {number: SetAsideStep(added.get(number, 0), ended.get(number, 0)) for number in {*added, *ended}}
 
 
 @cache

@@ -103,15 +103,28 @@ def aligned(cohort: Cohort, found: Mapping[str, Iterable[Source]], merged: Mappi
 
 
 def _aligned(kind: str, cohort: Cohort, found: Iterable[Source]) -> Words:
-    waiting: dict[Content, list[str]] = {}
+    return words_of([where for where, _ in aligned_facts(kind, cohort, found)])
+
+
+def words_of(words: Sequence[str | None]) -> Words:
+    """A column of words."""
+    column = np.empty(len(words), dtype=np.object_)
+    column[:] = words
+    return column
+
+
+def aligned_facts(kind: str, cohort: Cohort, found: Iterable[Source]) -> list[tuple[str, str | None]]:
+    """The address of the fact of each row of one kind, and its time as written.
+
+    Raises `LookupError` if a row does not come from any of these facts.
+    """
+    waiting: dict[Content, list[tuple[str, str | None]]] = {}
     for source in found:
-        waiting.setdefault((source.person, *_comparable(kind, source.content)), []).append(address(kind, source))
-    for addresses in waiting.values():
-        addresses.sort(reverse=True)
-    keys = list(_rows(kind, cohort))
-    words = np.empty(len(keys), dtype=np.object_)
-    words[:] = [waiting[key].pop() for key in keys]
-    return words
+        fact = address(kind, source), source.time
+        waiting.setdefault((source.person, *_comparable(kind, source.content)), []).append(fact)
+    for facts in waiting.values():
+        facts.sort(key=lambda fact: fact[0], reverse=True)
+    return [waiting[key].pop() for key in _rows(kind, cohort)]
 
 
 def _comparable(kind: str, content: Content) -> Content:

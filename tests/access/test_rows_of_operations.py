@@ -11,6 +11,7 @@ from app.analyses import QUESTIONS
 from app.datasets.routes import NAMES
 from app.demo import TIMELINES
 from app.fhir.routes_about import MEASURED
+from app.pages.charts import CHARTS
 from app.protocol.presets import RELATIVE_20
 from app.store.tables import audit
 from tests.api.examples import JSON, events, lab, make_study, timeline
@@ -21,6 +22,7 @@ HOME = "/v1/studies/trial"
 SILENT = OPEN | {
     "GET /metrics", "GET /v1/session", "GET /v1/studies", "GET /v1/studies/{study}", "GET /v1/studies/{study}/protocol",
     "GET /v1/studies/{study}/revisions", "GET /v1/studies/{study}/intake", "GET /v1/studies/{study}/datasets",
+    "GET /v1/studies/{study}/charts",
     "GET /fhir/{study}/metadata", "GET /v1/protocols", "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv",
     "GET /v1/planning/proportion", "GET /v1/planning/paired-change", "GET /v1/planning/median-time", "POST /v1/verify",
     "POST /v1/analyses",
@@ -75,6 +77,7 @@ class Requests:
         method, _, path = operation.partition(" ")
         kind = next((name for name in MAKERS if f"/{name}" in path), None)
         address = path if kind is None else path.replace("{id}", self.known[kind]["id"])
+        address = address.replace("/charts/{name}", "/charts/flow.json")
         version = {} if kind is None else {"version": self.known[kind]["meta"]["versionId"]}
         for name, value in (self.values | version).items():
             address = address.replace(f"{{{name}}}", value)
@@ -109,6 +112,8 @@ class Requests:
             "POST /fhir/{study}/": fhir(whole()),
             "POST /v1/analyses": {"json": {"protocol": "seed-2008", "timelines": [timeline("X")]}, "headers": JSON},
             "POST /v1/verify": {"json": FIGURE},
+            "GET /v1/studies/{study}/series": {"params": {"measure": "CK"}},
+            "GET /v1/studies/{study}/changes/stream": {"params": {"seconds": "0"}},
             "DELETE /v1/studies/{study}/patients/{patient}": {"params": {"erase": "true"}},
         }.get(operation, {})  # fmt: skip
 
@@ -174,6 +179,7 @@ def test_no_answer_that_names_a_patient_is_recorded_as_figures(service):
         *(f"{home}/analyses/{name}{query}" for name in QUESTIONS for query in ("", "?patients=true", "?by=diagnosis")),
         *(f"{home}/analyses{query}" for query in ("", "?patients=true", "?by=sex")),
         *(f"{home}/datasets/{name}.csv" for name in NAMES),
+        *(f"{home}/charts/{name}.json" for name in CHARTS),
         *(f"/fhir/trial/MeasureReport/{name}" for name in MEASURED),
         f"{home}/comparisons/other",
     ]

@@ -4,7 +4,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
-from app.access.operations import KNOWN, NEEDS, OPEN
+from app.access.operations import FORMS, KNOWN, NEEDS, OPEN
 from app.http.authentication import needs_key
 from app.main import create_app
 from app.settings import Settings
@@ -87,7 +87,7 @@ def operations() -> set[str]:
 
 
 def test_every_operation_is_open_or_needs_a_scope_and_nothing_else_is_listed():
-    assert operations() == set(NEEDS) | OPEN | KNOWN
+    assert operations() == set(NEEDS) | OPEN | KNOWN | FORMS
     assert not set(NEEDS) & OPEN
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from app.analyses import Options, answer
 from app.analyses.ck_normal.ck_normal_interval import IntervalOptions
+from app.analyses.ck_normal.intercurrent_strategies import spell_intervals
 from app.demo import TIMELINES
 from app.derive.study import DerivedStudy
 from app.estimate.times.interval_censored import SEED
@@ -126,3 +128,41 @@ def test_the_order_of_the_patients_does_not_change_a_byte(given_rows):
     )
     one, again = (ask(each.cohort(), resamples=40).model_dump_json() for each in (given_rows, turned))
     assert one == again
+
+
+SECOND_COURSES = {"P02": 150, "P05": 60, "P08": 200, "P11": 100}
+R_COMPOSITE = (
+    (25, 26, 0.923076923077), (36, 41, 0.839160839161), (52, 53, 0.755244755245), (60, 77, 0.671328671329),
+    (104, 118, 0.587412587413), (144, 162, 0.503496503497), (170, 171, 0.419580419580), (293, 310, 0.335664335664),
+    (333, 359, 0.251748251748),
+)  # fmt: skip
+"""The interval of each mass, and S(t) after it as R gives it at its middle; the last mass, after day 502, is open."""
+
+
+def test_the_composite_interval_censored_time_is_that_of_survfit():
+    """Four patients of the demonstration have a second course on a day of the spell, which then ends on that day.
+
+    R 4.2.2, survival 3.5.3: left <- c(36, 60, 104, 144, 25, 293, 333, 170, 384, 441, 52, 502, 29); right <- c(41, 77,
+    118, 162, 26, 310, 359, 171, NA, NA, 53, NA, NA); fit <- survfit(Surv(left, right, type = "interval2") ~ 1,
+    timefix = FALSE); format(fit$surv, digits = 12); quantile(fit, 0.5)$quantile (170.5).
+    """
+    documents = json.loads(TIMELINES.read_text(encoding="utf-8"))
+    for each in documents:
+        if (day := SECOND_COURSES.get(each["patient"]["id"])) is not None:
+            day0 = date.fromisoformat(min(given["time"] for given in each["infusions"])[:10])
+            each["infusions"].append({"time": str(day0 + timedelta(days=day)), "product": "IVIG"})
+    people = Cohort.of_histories([normalise(Timeline.model_validate(each, strict=False), NOW) for each in documents])
+    study = DerivedStudy(people, SEED_2008)
+    found = spell_intervals(study, "composite", SEED_2008.conventions, level=0.95, resamples=0)
+
+    left = 1.0
+    for mass, (start, end, expected) in zip(found.masses, R_COMPOSITE, strict=False):
+        assert (mass.left, mass.right) == (start, end)
+        assert mass.survival == pytest.approx(left, abs=1e-11)
+        left -= mass.mass
+        assert left == pytest.approx(expected, abs=1e-11)
+    assert len(found.masses) == len(R_COMPOSITE) + 1
+    assert (found.masses[-1].left, found.masses[-1].right) == (502, None)
+    assert (found.median.left + found.median.right) / 2 == 170.5
+    policy = spell_intervals(study, "treatment_policy", SEED_2008.conventions, level=0.95, resamples=0)
+    assert (policy.median.left, policy.median.right) == (313, 334.5)

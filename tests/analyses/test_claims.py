@@ -249,6 +249,27 @@ def test_a_family_has_the_tests_with_a_p_and_is_named():
     assert not any(claim.supported for claim in differences_of("difference", [*tests, *tests], family="", alpha=0.05))
 
 
+@pytest.mark.parametrize("protocol", [SEED_2008, MYOSITIS_2026], ids=["seed-2008", "myositis-2026"])
+def test_every_question_with_a_rate_counts_everybody_who_was_treated(reference, protocol):
+    rates = {row.measure: row for row in ask("response-rates", reference, protocol).results if row.primary}
+    planned = {row.measure: row.all_treated for row in ask("planning", reference, protocol).results}
+    rows = ask("sensitivity", reference, protocol).results
+
+    assert planned == {measure: row.all_treated for measure, row in rates.items()}
+    for row in rows:
+        assert (row.all_treated is not None) == (row.of == "rate")
+        if row.of == "rate" and row.variant.id == "main":
+            assert row.all_treated == rates[row.measure].all_treated.model_copy(
+                update={"intervals": row.all_treated.intervals}
+            )
+        if row.of == "rate" and row.variant.id == "without_further_treatment":
+            main, count = rates[row.measure].all_treated, row.all_treated
+            assert count.counted == round(row.estimate * row.n)
+            assert (count.of, main.of) == (16, 16)
+            assert count.not_judged >= max(main.not_judged, 16 - row.n)
+            assert protocol is MYOSITIS_2026 or count.not_judged == 16 - row.n
+
+
 def test_who_has_no_value_and_counts_as_a_non_responder_is_not_said_to_be_judged():
     labs = [
         LabRow("P", "CK", 18262 + day, None, False, value, 170.0, None, None, "A")

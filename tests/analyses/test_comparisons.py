@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -317,6 +318,31 @@ def test_two_groups_have_one_model_each_and_one_together():
         own = ("intercept" if effect.week is None else "week", effect.week)
         expected = first[own] - second[own] if effect.term.startswith("group") else second[own]
         assert effect.estimate == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_groups_are_claimed_to_change_differently_by_holm_over_all_interactions():
+    found = repeated(measured(60), by="diagnosis")
+    claims = [claim for claim in found.claims if claim.code == "difference"]
+    p = [effect.test.p for row in found.interactions for effect in row.model.effects if effect.term == "group_by_week"]
+    assert (len(p), len(claims), {claim.group is None for claim in claims}) == (8, 12, {True})
+    assert [claim.measure for claim in claims] == ["CK"] * 4 + ["MMT"] * 4 + ["ADL"] * 4
+    assert [claim.because[0] for claim in claims[8:]] == ["no_p"] * 4
+    assert not any(claim.supported for claim in claims)
+    assert "over the 8 tests of the interactions of this answer" in claims[0].text
+
+    people = measured(60)
+    fallen = np.where((people.labs.patient % 2 == 0) & (people.labs.day > DAY0), 0.3, 1.0)
+    apart = repeated(replace(people, labs=replace(people.labs, value=people.labs.value * fallen)), by="diagnosis")
+    claims = [claim for claim in apart.claims if claim.code == "difference"]
+    assert [claim.supported for claim in claims] == [True] * 4 + [False] * 8
+    assert claims[0].n == 60
+
+
+@pytest.mark.parametrize("by", ["sex", "laboratory"])
+def test_where_there_are_not_two_groups_nothing_is_claimed_of_an_interaction(by):
+    found = repeated(measured(10), by=by)
+    assert [claim.because for claim in found.claims if claim.code == "difference"] == [("nothing_compared",)]
+    assert not [claim for claim in repeated(measured(10)).claims if claim.code == "difference"]
 
 
 def measured(number):

@@ -253,6 +253,7 @@ def test_caveats_count_what_the_twin_counts(case):
     found, tally = answer("caveats", cohort, protocol, Options()), twin.tally(cohort, protocol)
     patients = twin.patients_of(cohort)
     rising, both, high, known, labs, named, limits, limited, bounds, values = ([] for _ in range(10))
+    at_visits, bounded, before_all, before_bounds = ([] for _ in range(4))
     for patient in patients:
         seen = twin.visits(patient, protocol, "CK")
         start, before = seen.get(0), seen.get(protocol.ck_change.before_week)
@@ -271,12 +272,24 @@ def test_caveats_count_what_the_twin_counts(case):
         given_limits = {limit for record in kept if (limit := twin.limit_of(patient, protocol, record)[0]) is not None}
         limited += [patient.id] * bool(given_limits)
         limits += [patient.id] * (len(given_limits) > 1)
+        change = protocol.ck_change
+        weeks = {0, *protocol.weekly_change.weeks, change.before_week, change.after_week}
+        compared = [record for week, record in seen.items() if week in weeks]
+        at_visits += [patient.id] * bool(compared)
+        bounded += [patient.id] * any(record.comparator for record in compared)
+        reach = protocol.baseline.run_in_days
+        run_in = [r for r in kept if r.day <= 0 and (reach is None or r.day >= -reach or r == start)]
+        run_in = [r for r in run_in if twin.ln_value(r) is not None]
+        before_all += run_in
+        before_bounds += [record for record in run_in if record.comparator]
     for code, some, of in (
         ("selection_on_baseline", rising, both),
         ("selected_high", high, known),
         ("several_laboratories", labs, named),
         ("upper_limit_changes", limits, limited),
         ("comparators", bounds, values),
+        ("bounds_as_values", bounded, at_visits),
+        ("bounds_in_run_in", before_bounds, before_all),
     ):
         one = caveat(found, code)
         assert (one.count, one.of) == (len(some), len(of)), code

@@ -56,6 +56,14 @@ def reference():
     return demonstration()
 
 
+def shown_in(row):
+    """The choices of a definition as a row shows them, without the rule for missing values."""
+    criterion, window = (each.model_dump(mode="json") for each in (row.criterion, row.window))
+    flat = [{"id": each["id"], **each.get("parameters", {k: v for k, v in each.items() if k != "id"})}
+            for each in (criterion, window)]  # fmt: skip
+    return str(flat), row.baseline, row.analysis_set
+
+
 def marked(found):
     return [row for row in found.results if row.declared]
 
@@ -88,6 +96,7 @@ def test_the_declared_row_is_the_row_of_the_response_rates(cohort, protocol, dec
         [rate] = [each for each in rates if each.measure == row.measure]
         assert (row.responders, row.evaluable, row.rate) == (rate.responders, rate.evaluable, rate.rate)
         assert row.interval == rate.intervals[0]
+        assert row.all_treated == rate.all_treated
         shown = specification_of(primary_rule(protocol, row.measure))
         assert (row.criterion.id, row.window.id) == (shown.criterion.id, shown.window.id)
         assert (row.baseline, row.analysis_set, row.missing) == ("last_on_or_before_day_0", "efficacy", "left_out")
@@ -136,13 +145,19 @@ def test_rows_are_those_of_the_twin_and_stand_for_every_definition_once(cohort, 
     [own] = [each for each in found.grid.measures if each.measure == "MMT"]
     patients = twin.patients_known(cohort, protocol, "MMT")
     for kind in ("response", "remission"):
-        expected = {}
+        expected, judged = {}, {}
         for each in own.specifications(kind):
             verdicts = twin.counted(patients, own, each, None)
+            if each.missing == "left_out":
+                judged[shown_in(each)] = len(verdicts)
             expected.setdefault(tuple(verdicts.items()), []).append(each)
         rows = [row for row in found.results if row.kind == kind]
         counts = sorted((len(alike), sum(dict(key).values()), len(key)) for key, alike in expected.items())
         assert sorted((row.specifications, row.responders, row.evaluable) for row in rows) == counts
+        treated = sum(of.treated for of in patients.values())
+        for row in rows:
+            assert (row.all_treated.of, row.all_treated.counted) == (treated, row.responders)
+            assert row.all_treated.not_judged == treated - judged[shown_in(row)]
         assert [len(row.same_as) + 1 for row in rows] == [row.specifications for row in rows]
 
 

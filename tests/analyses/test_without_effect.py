@@ -15,7 +15,7 @@ from app.demo import TIMELINES
 from app.derive.repeated_cohorts import RepeatedCohorts
 from app.derive.study import DerivedStudy
 from app.protocol.presets import SEED_2008
-from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
+from app.timeline.cohort import COMPARATORS, Cohort, InfusionRow, LabRow, PatientRow
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
 
@@ -201,3 +201,60 @@ def test_a_claim_is_the_same_with_and_without_the_simulation(reference):
         plain, simulated = (answer(name, reference, SEED_2008, kind(null=null)) for null in (False, True))
         assert simulated.claims == plain.claims
         assert simulated.caveats == plain.caveats
+
+
+def with_bounds(days, share):
+    """Patients in whom nothing happens, of whom every so many has a bound on some of the days."""
+    cohort = without_effect_cohort(40)
+    labs = cohort.labs
+    at = np.isin(labs.day - DAY0, days) & (labs.patient % share == 0)
+    comparator = np.where(at, COMPARATORS["<"], labs.comparator)
+    return replace(cohort, labs=replace(labs, comparator=comparator))
+
+
+@pytest.mark.parametrize(("days", "share"), [((28,), 5), ((0, 28), 8)], ids=["at the end", "at baseline too"])
+def test_observed_and_simulated_means_take_bounds_as_bounds(days, share, monkeypatch):
+    monkeypatch.setattr(subject, "SIMULATIONS", 5)
+    cohort = with_bounds(days, share)
+    [row] = answer("ck-change", cohort, SEED_2008, Options()).results
+    entry = asked("ck-change", cohort)
+    [found] = entry.results
+    assert row.difference.bounds is not None
+    assert found.observed == pytest.approx(row.difference.mean, rel=1e-12)
+    assert entry.run_in[0].bounds == (5 if 0 in days else 0)
+
+    each = []
+    study = DerivedStudy(cohort, SEED_2008)
+    repeated = RepeatedCohorts.of(study)
+    later = repeated.later_rows("CK")
+    _, given = subject._levels(study, "CK")
+    drawing = subject.LaterValues.of(given, later.patient, later.day)
+    for number in range(5):
+        drawn = subject._drawn(SEED_2008, "CK", drawing, later, range(number, number + 1))
+        alone = repeated.repeated(1, {"CK": (later, drawn)}).cohort
+        each.append(answer("ck-change", alone, SEED_2008, Options()).results[0].difference.mean)
+    assert found.mean == pytest.approx(np.mean(each), rel=1e-12)
+
+
+def test_a_mean_that_bounds_hide_is_null_with_the_reason_of_the_answer():
+    cohort = with_bounds((28,), 1)
+    [row] = answer("ck-change", cohort, SEED_2008, Options()).results
+    [found] = asked("ck-change", cohort).results
+    assert row.difference.mean is None
+    assert (found.observed, found.reason) == (None, row.difference.bounds.reason or row.difference.reason)
+    assert found.mean is not None
+
+
+@pytest.mark.parametrize(("days", "share"), [((7,), 5), ((28, 56), 5), ((56,), 40), ((0,), 8)])
+def test_the_observed_onset_is_that_of_the_answer_where_a_value_is_a_bound(days, share, monkeypatch):
+    monkeypatch.setattr(subject, "SIMULATIONS", 3)
+    cohort = with_bounds(days, share)
+    labs = cohort.labs
+    fallen = replace(cohort, labs=replace(labs, value=np.where(labs.day > DAY0, labs.value / 4, labs.value)))
+    onset = {
+        row.scale: row for row in answer("weekly-change", fallen, SEED_2008, Options()).onset if row.measure == "CK"
+    }
+    found = {row.scale: row for row in asked("weekly-change", fallen).results if row.measure == "CK"}
+    for scale in ("ln", "raw"):
+        assert found[scale].observed == float(onset[scale].direction == "improvement")
+    assert (onset["ln"].week, onset["raw"].week) == ({7: 2}.get(days[0]), 1)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.api import revisions
 from tests.api.examples import codes, events, fill, lab, make_study, timeline
 
 
@@ -100,6 +101,17 @@ def test_pages_give_the_same_steps_and_are_pinned_to_the_revision_of_the_first(c
         assert (address in answer.headers["Link"]) if address else ("Link" not in answer.headers)
         client.put(f"{home}/patients/P9{len(seen)}", json=timeline(f"P9{len(seen)}"))
     assert seen == whole
+
+
+def test_a_page_of_a_large_study_has_fewer_revisions_and_at_least_one(client, monkeypatch):
+    home = fill(client, 3)
+    whole = client.get(f"{home}/changes").json()["items"]
+    monkeypatch.setattr(revisions, "FACTS_OF_A_PAGE", 1)
+    seen, address, pages = [], f"{home}/changes?limit=100", 0
+    while address:
+        found = client.get(address).json()
+        seen, address, pages = seen + found["items"], found["next"], pages + 1
+    assert (seen, pages) == (whole, 3)
 
 
 @pytest.mark.parametrize(

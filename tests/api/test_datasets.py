@@ -13,9 +13,9 @@ from app.datasets import NAMES
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from tests.api.examples import codes, events, fill, lab, make_study, timeline
 from tests.datasets.addresses import fact_at
-from tests.datasets.tables import of_csv, of_parquet, types_of
+from tests.datasets.tables import of_csv, of_parquet, of_transport, types_of
 
-PARQUET = "application/vnd.apache.parquet"
+PARQUET, TRANSPORT = "application/vnd.apache.parquet", "application/x-sas-xport"
 
 
 def rows(client, home, name, query=""):
@@ -41,6 +41,7 @@ def test_the_listing_describes_each_dataset_and_leads_to_it(anywhere):
         table, file = anywhere.get(each["csv"]), anywhere.get(each["parquet"])
         assert (table.status_code, file.status_code) == (200, 200)
         assert of_csv(table.text, types) == of_parquet(file.content)
+        assert of_csv(table.text, types) == of_transport(anywhere.get(each["xpt"]).content, each["variables"])
         assert next(csv.reader([table.text.splitlines()[0]])) == list(types)
         assert len(of_parquet(file.content)) > 0 or each["name"] == "adae"
     tag = answer.headers["etag"]
@@ -59,6 +60,8 @@ def test_the_listing_describes_each_dataset_and_leads_to_it(anywhere):
         ("adsl", PARQUET, PARQUET, "parquet"),
         ("adsl.parquet", "text/csv", PARQUET, "parquet"),
         ("adsl.csv", "application/json", "text/csv; charset=utf-8", "csv"),
+        ("adsl.xpt", "text/csv", TRANSPORT, "xpt"),
+        ("adsl", TRANSPORT, TRANSPORT, "xpt"),
     ],
 )
 def test_the_format_is_that_of_the_suffix_or_else_of_accept(client, path, accept, media_type, suffix):
@@ -79,15 +82,29 @@ def test_a_media_type_that_is_not_offered_is_refused(client):
     assert answer.headers["vary"].split(", ")[0] == "Accept"
 
 
-def test_parquet_without_pyarrow_is_a_problem_that_names_the_extra(client, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as where it is not installed
+@pytest.mark.parametrize(
+    ("suffix", "media_type", "package"), [("parquet", PARQUET, "pyarrow"), ("xpt", TRANSPORT, "pyreadstat")]
+)
+def test_a_format_without_its_package_is_a_problem_that_names_the_extra(
+    client, monkeypatch, suffix, media_type, package
+):
+    monkeypatch.setitem(sys.modules, package, None)  # as where it is not installed
     home = fill(client, 1)
-    for path, accept in (("adsl.parquet", "*/*"), ("adsl", PARQUET)):
+    for path, accept in ((f"adsl.{suffix}", "*/*"), ("adsl", media_type)):
         answer = client.get(f"{home}/datasets/{path}", headers={"Accept": accept})
         assert (answer.status_code, answer.json()["type"]) == (501, "/problems/not-installed")
-        assert "pip install 'myoresponse[parquet]'" in answer.json()["detail"]
+        assert f"pip install 'myoresponse[{suffix}]'" in answer.json()["detail"]
     assert client.get(f"{home}/datasets/adsl").status_code == 200
-    assert client.get(f"{home}/datasets/adxx.parquet").status_code == 404
+    assert client.get(f"{home}/datasets/adxx.{suffix}").status_code == 404
+
+
+def test_a_number_that_sas_cannot_hold_is_refused_by_name_of_the_other_formats(anywhere):
+    home = make_study(anywhere)
+    anywhere.put(f"{home}/patients/P00", json=timeline("P00", labs=[lab(-1, 1e-90), lab(7, 500)]))
+    answer = anywhere.get(f"{home}/datasets/adeff.xpt")
+    assert (answer.status_code, answer.json()["type"]) == (406, "/problems/not-acceptable")
+    assert "take CSV or Parquet" in answer.json()["detail"]
+    assert anywhere.get(f"{home}/datasets/adae.xpt").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["adxx", "adsl.xml", "adsl.", "ADSL", "adsl.csv.csv", "adsl.CSV"])
@@ -105,7 +122,7 @@ def test_parameters_that_a_dataset_does_not_have_are_refused(client):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "xpt"])
 def test_datasets_are_given_again_byte_for_byte_after_a_correction(anywhere, suffix):
     home = fill(anywhere, 2)
     addresses = [f"{home}/datasets/{name}.{suffix}" for name in NAMES]
@@ -124,8 +141,8 @@ def test_datasets_are_given_again_byte_for_byte_after_a_correction(anywhere, suf
         kept = anywhere.get(address, headers={"If-None-Match": tag})
         assert (kept.status_code, kept.content, kept.headers["etag"]) == (304, b"", tag)
     tags = {anywhere.get(f"{home}/datasets/{name}.{each}").headers["etag"] for name in NAMES
-            for each in ("csv", "parquet")}  # fmt: skip
-    assert len(tags) == 2 * len(NAMES)
+            for each in ("csv", "parquet", "xpt")}  # fmt: skip
+    assert len(tags) == 3 * len(NAMES)
 
 
 def test_the_datasets_of_a_past_revision_are_listed_with_their_addresses_as_they_were(client):
@@ -136,7 +153,7 @@ def test_the_datasets_of_a_past_revision_are_listed_with_their_addresses_as_they
             assert each["csv"].endswith(f"{each['name']}.csv{then}")
             header = client.get(each["csv"]).text.splitlines()[0]
             assert header == ",".join(variable["name"] for variable in each["variables"])
-            assert client.get(each["parquet"]).status_code == 200
+            assert client.get(each["parquet"]).status_code == client.get(each["xpt"]).status_code == 200
 
 
 def test_every_row_leads_back_to_facts_that_the_api_shows(anywhere):

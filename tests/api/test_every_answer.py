@@ -13,6 +13,7 @@ from app.analyses import QUESTIONS
 from app.http.openapi import NDJSON
 from app.http.problems import KINDS
 from app.main import create_app
+from app.pages.charts.rendering import MEDIA_TYPES
 from app.settings import Settings
 from tests.api import fhir_bodies
 from tests.api.conftest import BASE
@@ -53,6 +54,13 @@ def reads(client: Documented) -> None:
         *("/livez", "/readyz", "/problems", "/v1/protocols", "/v1/protocols/relative-20", "/v1/templates/labs.csv"),
         *("/v1/studies?limit=2", "/v1/audit?limit=500", "/v1/audit?limit=2", "/v1/studies/demo/comparisons/trial"),
         *(f"{TRIAL}/datasets", f"{TRIAL}/datasets/adsl.parquet", f"{TRIAL}/datasets/ard.csv"),
+        *(
+            f"{TRIAL}/datasets/adeff.xpt",
+            f"{TRIAL}/changes/stream?from=0&seconds=1",
+            f"{TRIAL}/series?measure=CK&limit=2",
+            f"{TRIAL}/series?measure=MMT&patient=P01",
+        ),
+        *(f"{TRIAL}/charts", *(f"{TRIAL}/charts/spells.{suffix}?width=narrow" for suffix in MEDIA_TYPES)),
     ):
         again(client, address)
     for slug in KINDS:

@@ -174,8 +174,12 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "POST /v1/verify": "verifyPublishedFigure",
         "GET /v1/studies/{study}/datasets": "listDatasets",
         "GET /v1/studies/{study}/datasets/{name}": "getDataset",
+        "GET /v1/studies/{study}/series": "getSeries",
+        "GET /v1/studies/{study}/charts": "listCharts",
+        "GET /v1/studies/{study}/charts/{name}": "getChart",
         "GET /v1/studies/{study}/revisions": "listRevisions",
         "GET /v1/studies/{study}/changes": "getChanges",
+        "GET /v1/studies/{study}/changes/stream": "getChangesStream",
         "GET /v1/audit": "listAudit",
         "GET /v1/studies/{study}/patients/{patient}/history": "listHistory",
         "POST /v1/studies/{study}/labs": "postLabs",
@@ -473,7 +477,7 @@ class TestServed:
 
 
 def test_the_page_to_read_it_asks_for_nothing_from_elsewhere(client):
-    page = client.get("/docs")
+    page = client.get("/docs/api")
     assert page.headers["content-type"].startswith("text/html")
     addresses = re.findall(r'(?:src|href|data-description)="([^"]*)"', page.text)
     assert addresses == [

@@ -210,6 +210,7 @@ class TestReplacing:
     def test_a_timeline_is_sent_once_to_a_client_that_keeps_it(self, anywhere):
         home = fill(anywhere, 1)
         path = f"{home}/patients/P00"
+        anywhere.headers["Accept-Encoding"] = "identity"  # the compressed form: test_compression
         got = anywhere.get(path)
         tag = got.headers["etag"]
         assert got.headers["cache-control"] == "no-store"
@@ -333,6 +334,18 @@ class TestListing:
         assert ([each["patient"]["id"] for each in rest["items"]], rest["next"]) == (["P04"], None)
         assert anywhere.get(f"{home}/patients?diagnosis=dermatomyositis").json()["items"] == []
 
+    def test_a_search_covers_all_patients_and_holds_on_every_page(self, anywhere):
+        home = fill(anywhere, 13)
+        page = anywhere.get(f"{home}/patients?q=p1&limit=2").json()
+        assert [each["patient"]["id"] for each in page["items"]] == ["P10", "P11"]
+        anywhere.post(f"{home}/patients/P13/events", json=events("P13", lab(0, 900)))
+        rest = anywhere.get(page["next"]).json()
+        assert ([each["patient"]["id"] for each in rest["items"]], rest["next"]) == (["P12"], None)
+        other = anywhere.get(page["next"].replace("q=p1", "q=p0"))
+        assert (other.status_code, codes(other)) == (400, [("/query/cursor", "malformed")])
+        refused = anywhere.get(f"{home}/patients?q=P 1")
+        assert (refused.status_code, codes(refused)) == (422, [("/query/q", "bad_text")])
+
     def test_a_list_can_be_asked_for_as_it_was(self, anywhere):
         home = fill(anywhere, 3)
         latest = anywhere.get(home).json()["revision"]
@@ -351,7 +364,7 @@ class TestListing:
         assert client.get(page["next"]).json() == stripped  # a proxy that strips nothing
         made = client.put(f"{home}/patients/P9", json=timeline("P9"))
         assert made.headers["location"] == f"{root}{home}/patients/P9"
-        assert f'"{root}/docs/files/swagger-ui-bundle.js"' in client.get("/docs").text
+        assert f'"{root}/docs/files/swagger-ui-bundle.js"' in client.get("/docs/api").text
         assert client.get("/openapi.json").json()["servers"] == [{"url": root}]
         assert client.get("/nowhere").headers["link"].startswith(f"<{root}/problems/")
         assert client.post("/v1/studies").headers["allow"] == "GET, HEAD, OPTIONS"

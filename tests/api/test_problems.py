@@ -91,7 +91,7 @@ def test_a_path_that_names_another_patient_than_the_document_is_refused(client):
         ("BREW", "/v1/analyses", "OPTIONS, POST"),
         ("PUT", "/v1/studies/trial/analyses/ck-change", "GET, HEAD, OPTIONS, POST"),
         *((method, "/fhir/trial/Observation/_search?a=1", "OPTIONS, POST") for method in ("GET", "PUT", "DELETE")),
-        ("DELETE", "/fhir/trial/Patient/x", "GET, HEAD, OPTIONS, PUT"),
+        *(("DELETE", f"/fhir/trial/Patient/x{asked}", "GET, HEAD, OPTIONS, PUT") for asked in ("", "?_format=json")),
     ],
 )
 def test_a_method_that_an_address_does_not_have_is_405_and_allow_names_all_that_it_has(client, method, path, allowed):

@@ -38,9 +38,9 @@ def step(found: Any, part: str) -> Any:
     return entry
 
 
-def core_set_timelines(count: int):
+def core_set_timelines(count: int, seed: int = 3):
     """Patients with all core set measures at week 0, 4 and 16, now and then without one."""
-    random = np.random.default_rng(3)
+    random = np.random.default_rng(seed)
     largest = {"PHYSICIAN_GLOBAL": 10, "PATIENT_GLOBAL": 10, "EXTRAMUSCULAR": 10, "MMT8": 150, "HAQ": 3}
     for number in range(count):
         labs, assessments = [], []
@@ -101,7 +101,9 @@ def differences(home: str, server, question: str, query: str = "") -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(migrated_file, tmp_path_factory):
-    """The demonstration, simulated patients (60; 1; none), and patients with core set measures."""
+    """The demonstration, simulated patients (60; 1; none), patients with core set measures (25; 60), and simulated ones
+    whose enzyme is their only core set measure, so that every score has bounds.
+    """
     url = f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('r') / 'r.db')}"
     subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
     with running(url) as process:
@@ -110,6 +112,8 @@ def server(migrated_file, tmp_path_factory):
             ("one", [json.loads(line) for line in lines(Design(1))], "seed-2008"),
             ("none", [], "seed-2008"),
             ("scores", list(core_set_timelines(25)), "acr-eular-2016-adult"),
+            ("more-scores", list(core_set_timelines(60, seed=8)), "acr-eular-2016-adult"),
+            ("bounds", [json.loads(line) for line in lines(Design(30, seed=5))], "acr-eular-2016-adult"),
         ):
             declared = json.dumps({"name": study, "protocol": protocol}).encode()
             made = ask(process, "PUT", f"/v1/studies/{study}", declared)
@@ -131,8 +135,9 @@ def test_r_prints_the_figures_of_the_answer(server, study, question):
 
 @pytest.mark.slow
 @pytest.mark.skipif(R is None, reason="Rscript is not installed")
-def test_r_computes_the_total_improvement_score(server):
-    assert differences("/v1/studies/scores", server, "improvement-score") == []
+@pytest.mark.parametrize("study", ["scores", "more-scores", "bounds"])
+def test_r_computes_the_total_improvement_score(server, study):
+    assert differences(f"/v1/studies/{study}", server, "improvement-score") == []
 
 
 @pytest.mark.slow

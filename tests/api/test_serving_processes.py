@@ -158,3 +158,37 @@ def test_a_bare_uvicorn_serves_local_programs_only_and_logs_no_patient(sqlite_ur
         written = server.communicate(timeout=60)[0]
     assert re.search(r"Uvicorn running", written)
     assert "P01" not in written
+
+
+def test_who_follows_a_study_hears_of_what_another_process_stored_and_is_sent_away_at_the_end(sqlite_url):
+    demo(sqlite_url)
+    with serving(sqlite_url) as server:
+        server.wait_for("event=start service=http", 2)
+        latest = json.loads(server.ask("GET", DEMO)[1])["revision"]
+        followers = []
+        for _ in range(6):
+            follower = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+            follower.sendall(f"GET {DEMO}/changes/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            followers.append(follower)
+        heard = [until(follower, f"id: {latest}\nretry".encode()) for follower in followers]
+        body = {"patient": {"id": "P01"}, "labs": timeline("P01")["labs"]}
+        assert server.ask("POST", f"{DEMO}/patients/P01/events", body)[0] == 200
+        for follower, before in zip(followers, heard, strict=True):
+            assert b"event: revision\n" in until(follower, f"id: {latest + 1}\n".encode(), before)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        for follower in followers:
+            assert until(follower, b"0\r\n\r\n").endswith(b"0\r\n\r\n"), "the answer did not end in order"
+            follower.close()
+        assert time.monotonic() - began < 10
+        server.stop()
+        assert server.process.returncode in STOPPED
+
+
+def until(follower, wanted, read=b""):
+    """What a connection gives until the wanted words are there."""
+    while wanted not in read:
+        part = follower.recv(65_536)
+        assert part, read
+        read += part
+    return read

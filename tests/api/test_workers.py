@@ -30,7 +30,7 @@ ADDRESSES = [
     "/v1/studies/trial/analyses",
     "/v1/studies/trial/analyses?patients=true&revision=3",
     "/v1/studies/trial/comparisons/other?stratify=sex",
-    *(f"/v1/studies/trial/datasets/{name}.{suffix}" for name, suffix in product(NAMES, ("csv", "parquet"))),
+    *(f"/v1/studies/trial/datasets/{name}.{suffix}" for name, suffix in product(NAMES, ("csv", "parquet", "xpt"))),
     *(f"/fhir/trial/MeasureReport/{name}" for name in MEASURED),
     "/v1/planning/proportion?rate=0.8&n=15&half_width=0.1",
     "/v1/planning/paired-change?sd=0.55&n=15&difference=0.4",

@@ -24,12 +24,15 @@ from app.store.migrations import upgrade
 from app.timeline.times import latest_acceptable, microseconds
 from tests.bench import pandas_report
 from tests.bench.bulk import bulk, stream_memory
+from tests.bench.charts import charts
 from tests.bench.cohort import results_only, timeline
 from tests.bench.fhir import fhir_bundle
 from tests.bench.growth import growth
 from tests.bench.improvement import improvement_score
 from tests.bench.interval_censored import interval_medians
+from tests.bench.live import live_connections
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
+from tests.bench.pages import pages
 from tests.bench.without_effect import without_effect
 
 PATIENTS = 1_000
@@ -49,9 +52,12 @@ def main() -> None:
             *improvement_score(),
             *without_effect(),
             *posting(folder),
+            *charts(folder),
             *fhir_bundle(),
+            *pages(folder),
             *bulk(folder),
             *stream_memory(folder),
+            *live_connections(folder),
             *cold_start(folder),
         ]
     page = _page(rows)

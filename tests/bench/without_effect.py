@@ -18,7 +18,7 @@ from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
 
-COPIES = (1, 20)
+COPIES = (1, 20, 200)
 PAIRS = 3
 DERIVED = 10
 """Derivations that are measured in one pair; their time is scaled up to that of all simulated cohorts."""

@@ -6,10 +6,16 @@ from tests.browser.checks import check_accessible, check_width, content_of
 
 PAGES = (
     "/v1/studies.html",
-    "/v1/studies/demo/analyses/response-rates.html",
+    "/v1/studies/demo.html",
+    "/v1/studies/demo/analyses.html",
+    "/v1/studies/demo/analyses/response-rates.html?level=2",
+    "/v1/studies/demo/analyses/ck-normal-time.html",
+    "/v1/verify.html?kind=proportion&k=14&n=15&value=93.3&low=68.1&high=99.8",
+    "/v1/planning/proportion.html?rate=0.8&n=15&half_width=0.1",
     "/v1/studies/demo/patients.html",
     "/v1/protocols.html",
     "/problems.html",
+    "/v1/studies/demo/report.html",
     "/v1/studies/none.html",
 )
 

@@ -144,6 +144,8 @@ def start(plan: dict) -> None:
         assert json.loads(ready)["status"] == "ready", ready
         for path in ("/srv/myoresponse/app/x", "/opt/venv/x", "/etc/x", "/x"):
             assert subprocess.run(command("touch", path), capture_output=True, check=False).returncode, path
+        for arguments in (["demo"], ["report", "demo", "-o", "/tmp/report.pdf"]):  # with the Pango of the image
+            subprocess.run(command("python", "-m", "app", *arguments), stdout=subprocess.DEVNULL, check=True)
         written = sorted(path.name for path in Path(plan["data"]).iterdir())
         assert "myoresponse.db" in written, written
     finally:

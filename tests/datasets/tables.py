@@ -1,17 +1,23 @@
-"""Exported files read again as a statistician would: CSV with the csv module, Parquet with pyarrow."""
+"""Exported files read again as a statistician would: CSV with the csv module, Parquet with pyarrow, SAS transport with
+pandas, whose reader is not that of the package that wrote it.
+"""
 
 import csv
 import io
+import math
+import re
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+import pandas
 from pyarrow import parquet
 
 from app.analyses.answer_document import Header, Provenance
 from app.datasets import Dataset, as_csv, dataset, describe
 from app.datasets.parquet import as_parquet
+from app.datasets.transport import as_transport
 from app.timeline.cohort import Cohort
 from app.timeline.source_facts import Sources
 
@@ -40,6 +46,37 @@ def of_csv(text: str, types: Mapping[str, str]) -> list[Row]:
 def of_parquet(content: bytes) -> list[Row]:
     """The rows of a file."""
     return parquet.read_table(io.BytesIO(content)).to_pylist()
+
+
+def of_transport(content: bytes, variables: Any) -> list[Row]:
+    """The rows of a file. `variables` are the described ones, as models or as JSON."""
+    described = [each if isinstance(each, dict) else each.model_dump() for each in variables]
+    try:
+        table = pandas.read_sas(io.BytesIO(content), format="xport", encoding="utf-8")
+    except StopIteration:  # pandas reads no table without rows
+        return []
+    return [_transported(row, described) for row in table.to_dict("records")]
+
+
+def _transported(row: Row, described: list[Row]) -> Row:
+    names, read = list(row), {}
+    for each in described:
+        cell = row[each["transport"]]
+        if each["type"] == "text":
+            parts = [name for name in names if re.fullmatch(continued(each["transport"]), name)]
+            read[each["name"]] = "".join(row[name] or "" for name in (each["transport"], *parts)) or None
+        elif math.isnan(cell):
+            read[each["name"]] = None
+        else:
+            cell = 0.0 if abs(cell) == 16.0**-65 else cell  # so pandas reads a zero
+            whole = {"integer": int, "number": float, "date": lambda days: date(1960, 1, 1) + timedelta(days)}
+            read[each["name"]] = whole[each["type"]](cell)
+    return read
+
+
+def continued(name: str) -> str:
+    """What the names of the further variables of a long text look like."""
+    return "|".join(rf"{name[: 8 - digits]}[1-9]\d{{{digits - 1}}}" for digits in (1, 2))
 
 
 def types_of(variables: Any) -> dict[str, str]:
@@ -72,6 +109,8 @@ def exported(cohort: Cohort, protocol: Any, reader: str) -> dict[str, list[Row]]
         one = made(name, cohort, protocol)
         if reader == "csv":
             tables[name] = of_csv("".join(as_csv(one)), types[name])
+        elif reader == "xpt":
+            tables[name] = of_transport(as_transport(one, HEADER), one[0].description.variables)
         else:
             tables[name] = of_parquet(as_parquet(one, HEADER))
     return tables

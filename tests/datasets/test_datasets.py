@@ -4,10 +4,12 @@ import io
 import json
 import math
 import re
+import tempfile
 from collections import Counter
 from datetime import date
 
 import numpy as np
+import pyreadstat
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -18,13 +20,16 @@ from app.datasets import NAMES, as_csv, describe
 from app.datasets.measured import REASONS
 from app.datasets.parameters import LOG_CK, PARAMETERS
 from app.datasets.parquet import adam_days, as_parquet
+from app.datasets.transport import as_transport
+from app.datasets.transport import continued as further
 from app.datasets.variables import Dataset
 from app.derive.study import DerivedStudy
+from app.errors import NotAcceptable
 from app.protocol.model import Visits, WeeklyChange
 from app.protocol.presets import PRESETS, SEED_2008
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
-from tests.datasets.tables import HEADER, exported, made, of_csv, of_parquet, types_of
+from tests.datasets.tables import HEADER, continued, exported, made, of_csv, of_parquet, of_transport, types_of
 from tests.repetition import repeats
 from tests.twin.cohorts import PROTOCOLS, changed, cohorts, protocols
 from tests.twin.cohorts import rows as twin_rows
@@ -75,12 +80,17 @@ def test_names_and_labels_keep_to_what_a_transport_file_takes(protocol):
     assert tuple(each.name for each in described) == NAMES
     for each in described:
         names = [variable.name for variable in each.variables]
-        assert len(set(names)) == len(names)
+        short = [variable.transport for variable in each.variables]
+        assert len(set(names)) == len(set(short)) == len(names)
+        parts = [name for variable in each.variables if variable.type == "text" for name in short
+                 if re.fullmatch(continued(variable.transport), name)]  # fmt: skip
+        assert parts == [], "a variable has the name that a part of a long text would get"
         assert set(each.key) <= set(names)
         for variable in each.variables:
             assert len(variable.label) <= 40
             if each.name != "ard":
-                assert re.fullmatch(r"[A-Z][A-Z0-9]{0,7}", variable.name), variable.name
+                assert variable.transport == variable.name
+            assert re.fullmatch(r"[A-Z][A-Z0-9_]{0,7}", variable.transport), variable.name
             assert variable.meaning.endswith((".", ")", "`")), variable.name
             assert variable.derivation
 
@@ -371,13 +381,16 @@ def test_what_is_described_is_what_is_there(cohort, protocol):
 
 @FEWER
 @given(cohorts(4), protocols())
-def test_both_formats_hold_the_same_and_the_same_bytes_every_time(cohort, protocol):
+def test_all_formats_hold_the_same_and_the_same_bytes_every_time(cohort, protocol):
     for name in NAMES[:-1]:
         one = made(name, cohort, protocol)
         types = types_of(one[0].description.variables)
         content = as_parquet(one, HEADER)
-        assert of_csv("".join(as_csv(one)), types) == of_parquet(content)
+        transported = as_transport(one, HEADER)
+        in_csv = of_csv("".join(as_csv(one)), types)
+        assert in_csv == of_parquet(content) == of_transport(transported, one[0].description.variables)
         assert as_parquet(made(name, cohort, protocol), HEADER) == content
+        assert as_transport(made(name, cohort, protocol), HEADER) == transported
 
 
 @FEWER
@@ -390,6 +403,7 @@ def test_a_dataset_does_not_depend_on_the_size_of_its_pieces(cohort, protocol, r
             pieces = made(name, cohort, protocol)
         assert list(as_csv(pieces)) == list(as_csv([whole]))
         assert of_parquet(as_parquet(pieces, HEADER)) == of_parquet(as_parquet([whole], HEADER))
+        assert as_transport(pieces, HEADER) == as_transport([whole], HEADER)
 
 
 def test_the_patients_of_a_large_dataset_are_made_a_piece_at_a_time(monkeypatch):
@@ -466,8 +480,69 @@ def test_a_study_without_patients_or_infusions_has_every_column(name, protocol):
         text = "".join(as_csv(one))
         assert text.split("\r\n")[0] == ",".join(types)
         assert of_csv(text, types) == of_parquet(as_parquet(one, HEADER))
+        transported = as_transport(one, HEADER)
+        assert of_transport(transported, one[0].description.variables) == of_csv(text, types)
+        short = [each.transport for each in one[0].description.variables]
+        assert [name for name in read_by_readstat(transported)[0] if name in short] == short
         assert list(of_parquet(as_parquet(one, HEADER))[0] if len(one[0]) else types) == list(types)
     assert len(rows("adeff", cohort([ck(0)], infusions=()))) == 2
+
+
+def read_by_readstat(content):
+    """The table and its description as pyreadstat reads them."""
+    with tempfile.NamedTemporaryFile(suffix=".xpt") as file:
+        file.write(content)
+        file.flush()
+        return pyreadstat.read_xport(file.name)
+
+
+def test_a_transport_file_has_the_names_labels_lengths_and_formats_that_sas_expects():
+    one = made("adeff", cohort([ck(0), ck(8, 41, sign="<")]), SEED_2008)
+    content = as_transport(one, HEADER)
+    assert (content[:20], content[80:112]) == (b"HEADER RECORD*******", b"SAS     SAS     SASLIB  6.06    ")
+    assert len(content) % 80 == 0
+    table, about = read_by_readstat(content)
+    variables = one[0].description.variables
+    assert (about.table_name, about.file_label) == ("ADEFF", "Efficacy Analysis Dataset")
+    assert about.column_names_to_labels == {each.transport: each.label for each in variables}
+    assert {name for name, form in about.original_variable_types.items() if form == "DATE9"} == {"TRTSDT", "ADT"}
+    assert all(about.variable_storage_width[each.name] == 8 for each in variables if each.type != "text")
+    assert about.variable_storage_width["AVALC"] == len("<41")
+    assert str(about.creation_time) == str(about.modification_time) == "2026-11-22 10:00:00"
+    assert content.count(b"22NOV26:10:00:00") == 4
+    assert table["ADT"].tolist() == 2 * [date(2005, 4, 11), date(2005, 4, 19)]
+    assert table["AVAL"].tolist() == [100, 20.5, math.log(100), math.log(20.5)]
+    assert table["ABLFL"].tolist() == ["Y", "", "Y", ""]
+    assert table["AWTARGET"].fillna(-99).tolist() == [-99, 8, -99, 8]
+
+
+def test_a_text_of_more_than_200_bytes_goes_on_in_further_variables_of_a_transport_file():
+    term = "é" * 99 + "x" + "  " + "y" * 230
+    events = [EventRow("P1", DAY, None, False, each, None, None, None) for each in (term, "short")]
+    one = made("adae", cohort(events=events), SEED_2008)
+    content = as_transport(one, HEADER)
+    table, about = read_by_readstat(content)
+    place = list(table).index("AETERM")
+    assert list(table)[place : place + 4] == ["AETERM", "AETERM1", "AETERM2", "AESEV"]
+    assert {about.column_names_to_labels[name] for name in ("AETERM", "AETERM1", "AETERM2")} == {
+        "Reported Term for the Adverse Event"
+    }
+    assert max(about.variable_storage_width.values()) <= 200
+    found = of_transport(content, one[0].description.variables)
+    assert sorted(row["AETERM"] for row in found) == sorted([term, "short"])
+    assert [further("AETERM", n) for n in (0, 2)] + [further("PARAMCD1", 10)] == ["AETERM", "AETERM2", "PARAMC10"]
+
+
+@pytest.mark.parametrize("value", [1e-300, 1e-79, 7.3e75, 1e300])
+def test_a_number_that_sas_cannot_hold_is_refused_and_not_changed(value):
+    with pytest.raises(NotAcceptable):
+        as_transport(made("adeff", cohort([ck(0, value)]), SEED_2008), HEADER)
+
+
+def test_the_least_number_of_sas_and_zero_are_two_numbers():
+    one = made("adeff", cohort([ck(-9, 0.0), ck(-3, 16.0**-65), ck(-1, 2.0**53 - 1)]), SEED_2008)
+    table, _ = read_by_readstat(as_transport(one, HEADER))
+    assert table["AVAL"][table["PARAMCD"] == "CK"].tolist() == [0, 16.0**-65, 2.0**53 - 1]
 
 
 def test_what_a_sender_wrote_is_never_a_formula():
@@ -483,7 +558,9 @@ def test_what_a_sender_wrote_is_never_a_formula():
 @example([2.0, 5e-324])
 def test_numbers_are_read_again_to_the_last_bit(values):
     labs = [ck(i, value + 0.0) for i, value in enumerate(values)]
-    for reader in ("csv", "parquet"):
+    for reader in ("csv", "parquet", "xpt"):
+        if reader == "xpt" and any(0 < value < 1e-78 for value in values):
+            continue  # no number of SAS: the next test
         found = [row["AVAL"] for row in exported(cohort(labs), SEED_2008, reader)["adeff"] if row["PARAMCD"] == "CK"]
         assert found == values
 

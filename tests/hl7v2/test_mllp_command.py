@@ -16,7 +16,7 @@ import pytest
 
 from app import __version__
 from app.protocol.presets import SEED_2008
-from app.store import migrations
+from app.store import audit, migrations
 from app.store.revisions import list_revisions
 from app.store.studies import FeedDefinition, StudyDeclaration, put_study
 from app.store.tables import SCHEMA_REVISION
@@ -63,6 +63,12 @@ class Place:
             revisions = len(list_revisions(connection, "ward7", limit=99))
             found = document(connection, "ward7", "P01") if revisions > 1 else {"labs": []}
             return revisions, [lab["value"] for lab in found["labs"]]
+
+    def audited(self):
+        """The rows of the commands in the audit: the operation, the status, and whether it is of the study."""
+        with self.database() as database, database.reading() as connection:
+            rows = audit.listing(connection, after=(0, -1, -1), until=2**62, limit=99)
+            return [(row.operation, row.status, row.chain != audit.NO_STUDY) for row in rows if row.caller is not None]
 
     def variables(self, **settings):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MYORESPONSE_")}
@@ -341,6 +347,9 @@ def test_a_listener_does_not_start_without_the_secret_that_its_study_needs(place
     place.define(FeedDefinition())
     ended = place.run("mllp", "--port", "0")
     assert (ended.returncode, "MYORESPONSE_PSEUDONYM_SECRET_FILE" in ended.stderr) == (2, True)
+    ended = place.run("mllp", "--port", "0", MLLP_STUDY="nowhere")
+    assert (ended.returncode, "no such study" in ended.stderr) == (2, True)
+    assert place.audited() == [("mllp", 422, True), ("mllp", 422, False)]
 
 
 def test_a_port_that_is_taken_is_said_in_a_line(place):
@@ -361,6 +370,10 @@ def test_letters_that_cannot_be_sent_say_why_and_stay(place, tmp_path):
     assert file.exists()
     assert place.run("dead-letters", "--send", "--study", "ward7", file, MLLP_STUDY="").returncode == 0
     assert not file.exists()
+    file.write_bytes(oru())
+    assert place.run("dead-letters", "--send", file).returncode == 0  # stored before
+    ends = [(422, False), (422, True), (None, True), (200, True)]
+    assert place.audited() == [("dead-letters", *end) for end in ends]
 
 
 def test_a_message_that_did_not_arrive_whole_is_sent_only_after_it_was_mended(start, place):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.protocol.presets import SEED_2008
-from tests.datasets.tables import exported, of_csv, of_parquet, types_of
+from tests.datasets.tables import exported, of_csv, of_parquet, of_transport, types_of
 from tests.journeys import recompute
 from tests.repetition import repeats
 from tests.twin.cohorts import cohorts, protocols
@@ -155,14 +155,19 @@ FEWER = settings(max_examples=repeats(12, thorough=33))
 QUESTIONS = ("response-rates", "weekly-change", "ck-change", "ck-normal-time", "adverse-reactions")
 
 
-@pytest.mark.parametrize("reader", ["csv", "parquet"])
+@pytest.mark.parametrize("reader", ["csv", "parquet", "xpt"])
 def test_the_reference_cohort_is_recomputed_from_its_files(demo, reader):
     listing = demo.get("/v1/studies/demo/datasets").json()["items"]
     tables = {}
     for each in listing:
         body = demo.get(each[reader])
         types = types_of(each["variables"])
-        tables[each["name"]] = of_csv(body.text, types) if reader == "csv" else of_parquet(body.content)
+        read = {
+            "csv": lambda body, types=types: of_csv(body.text, types),
+            "parquet": lambda body: of_parquet(body.content),
+            "xpt": lambda body, each=each: of_transport(body.content, each["variables"]),
+        }
+        tables[each["name"]] = read[reader](body)
     answers = {name: demo.get(f"/v1/studies/demo/analyses/{name}").json() for name in QUESTIONS}
     assert [row["responders"] for row in answers["response-rates"]["results"][:3]] == [14, 12, 15]
     assert answers["ck-normal-time"]["results"][0]["median"]["value"] == 334.5
@@ -171,7 +176,7 @@ def test_the_reference_cohort_is_recomputed_from_its_files(demo, reader):
 
 
 @FEWER
-@given(cohorts(6), protocols(), st.sampled_from(["csv", "parquet"]))
+@given(cohorts(6), protocols(), st.sampled_from(["csv", "parquet", "xpt"]))
 def test_nasty_cohorts_are_recomputed_from_their_files(cohort, protocol, reader):
     tables = exported(cohort, protocol, reader)
     answers = {name: json.loads(answer(name, cohort, protocol, Options()).model_dump_json()) for name in QUESTIONS}

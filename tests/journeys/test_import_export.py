@@ -18,6 +18,7 @@ from app.bulk import command, file_formats, import_files
 from app.bulk.import_files import Into, import_file
 from app.demo import TIMELINES
 from app.errors import ServiceError
+from app.readers import recognition
 from app.readers.streams import Elements, Lines
 from app.readers.tables import Dialect
 from app.store import ledger
@@ -156,7 +157,7 @@ class TestFormats:
     )
     def test_a_file_is_recognised(self, tmp_path, name, content, format):
         (tmp_path / name).write_text(content, encoding="utf-8")
-        assert file_formats.format_of(tmp_path / name) == format
+        assert recognition.format_of(tmp_path / name) == format
 
     def test_one_that_is_not_can_be_named_and_nothing_is_read_before(self, here):
         good, odd = here.write("a.ndjson", [timeline("P1", CK)]), here.write("odd.txt", b"oops\n")
@@ -323,7 +324,7 @@ class TestBesideTheService:
 
 
 @given(
-    st.sampled_from(file_formats.FORMATS),
+    st.sampled_from(recognition.FORMATS),
     st.sampled_from(
         [
             b"",
@@ -345,7 +346,7 @@ def test_whatever_the_bytes_of_a_file_nothing_but_outcomes_come_of_it(here, form
     for longest in (20, 1000):
         for step in import_file(file, format, Into(database, "trial", None, longest)):
             assert all(isinstance(refusal.error, ServiceError) for refusal in step.refused)
-    file_formats.format_of(file)
+    recognition.format_of(file)
     database.dispose()
 
 

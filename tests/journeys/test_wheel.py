@@ -104,6 +104,8 @@ def test_the_wheel_serves_where_nothing_else_is_installed(installed, elsewhere):
         assert (status, b'"responders": 14' in body) == (200, True)
         status, body = server.ask("GET", "/v1/studies/demo/datasets/adsl.parquet")
         assert (status, b"myoresponse[parquet]" in body) == (501, True)
+        status, body = server.ask("GET", "/v1/studies/demo/datasets/adsl.xpt")
+        assert (status, b"myoresponse[xpt]" in body) == (501, True)
         server.stop()
         assert server.process.returncode in STOPPED
     refused = run("migrate", MYORESPONSE_DATABASE_URL="postgresql://somebody@127.0.0.1/x")

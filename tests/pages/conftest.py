@@ -11,8 +11,9 @@ from tests.api.conftest import (
     serve,
     sqlite_url,
 )
+from tests.journeys.conftest import demo
 
 __all__ = [
-    "anywhere", "client", "migrated", "migrated_database", "migrated_file", "migrated_postgres_url", "migrated_url",
-    "serve", "service", "sqlite_url", "start", "url",
+    "anywhere", "client", "demo", "migrated", "migrated_database", "migrated_file", "migrated_postgres_url",
+    "migrated_url", "serve", "service", "sqlite_url", "start", "url",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.http import representations
 from tests.api.examples import fill
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -22,7 +23,7 @@ def test_the_suffix_or_the_browser_asks_for_the_page_and_everybody_else_gets_jso
     [
         ("/v1/studies/none.html", 404, "There is no study of this name."),
         ("/v1/studies/trial/analyses/none.html", 404, "weekly-change"),
-        ("/v1/studies/trial/analyses/response-rates.html?level=2", 422, "/query/level"),
+        ("/v1/studies/trial/changes.html?limit=0", 422, "/query/limit"),
         ("/nothing", 404, "There is nothing"),
     ],
 )
@@ -52,3 +53,13 @@ def test_a_page_has_an_etag_while_all_its_parts_have_one_and_a_new_one_when_a_pa
     other = client.get("/v1/protocols/relative-20").json()
     assert client.put("/v1/studies/trial/protocol", json=other, headers={"If-Match": tag}).status_code == 200
     assert client.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 200
+
+
+def test_what_is_no_json_is_sent_as_it_is(client, monkeypatch):
+    fill(client, 1)
+    path = "/v1/studies/trial/datasets/adsl.csv"
+    assert client.get(path, headers=BROWSER).content == client.get(path).content
+    monkeypatch.setattr(representations, "LARGEST", 100)
+    whole = client.get("/v1/studies/trial/protocol", headers=BROWSER)
+    assert whole.headers["content-type"] == "application/json"
+    assert whole.content == client.get("/v1/studies/trial/protocol").content

@@ -103,6 +103,8 @@ CLAIMED_IN = {
     "change_of_change": "ck-change",
     "rate_of_all_treated": "response-rates",
     "median_time_normal": "ck-normal-time",
+    "median_time_to_score": "improvement-score",
+    "median_time_with_score": "improvement-score",
     "difference": "comparisons",
     "description": "baseline-table",
     "change_by_model": "repeated-measures",

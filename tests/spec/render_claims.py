@@ -29,13 +29,15 @@ end is known to be better, a claim says `increase` or `decrease`, and the onset 
 
 **Families of tests.** `change` and `onset` use p values that are adjusted over the weeks of one measure on one scale
 (the convention `multiplicity`); each measure and scale is a family of its own. `difference` is adjusted by Holm over
-all tests of its answer. `change_of_change` is one test. Alpha is that of the protocol's `weekly_change`.
+all tests of its answer (in `repeated-measures` over its interactions). `change_of_change` is one test. Alpha is that of
+the protocol's `weekly_change`.
 """
 
 NOTHING_HAPPENS = """\
 `python -m tests.trust no_effect` simulates cohorts in which nothing happens: each patient has a constant level, with
 errors around it that are correlated from draw to draw (AR(1), on the logarithm for CK), at the visits and draws of the
-demonstration study. A claim keeps its level if the lower 99 % limit of its share (Clopper-Pearson) is not above alpha.
+demonstration study. The model of repeated measures is asked of twice the patients, and of two groups of four times as
+many. A claim keeps its level if the lower 99 % limit of its share (Clopper-Pearson) is not above alpha.
 Selection on a high CK makes CK fall without treatment: there the claims of a change are true, and no treatment made
 the change."""
 

@@ -1,7 +1,11 @@
 """What an answer may conclude: each rule of the rule book with cases on either side of it."""
 
+from dataclasses import replace
 from typing import Any
 
+from tests.spec.core_set_cases import ADULT
+from tests.spec.core_set_cases import D as MAJOR
+from tests.spec.core_set_cases import patients as scored
 from tests.spec.rule import Case, Group, Patient, Rule, alike, changing, infused, relapsing, staying_normal
 
 UP = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -301,6 +305,79 @@ MEDIAN = Rule(
     ),
 )  # fmt: skip
 
+_START, _BEST = MAJOR
+_NONE = _START
+
+
+def _scored(words: str, *visits: Any, again: int | None = None) -> Group:
+    """A patient with all core set measures at baseline and at weeks 4, 8 and 12, perhaps with a second course."""
+    group = scored(words, _START, *visits)
+    infusions = (0,) if again is None else (0, again)
+    return Group(words, tuple(replace(patient, infusions=infusions) for patient in group.patients))
+
+
+_AT_4, _AT_8, _NEVER = (
+    _scored("1 patient with a score of 100 at weeks 4, 8 and 12", _BEST, _BEST, _BEST),
+    _scored("1 patient with a score of 0 at week 4 and of 100 at weeks 8 and 12", _NONE, _BEST, _BEST),
+    _scored("1 patient with a score of 0 at weeks 4, 8 and 12", _NONE, _NONE, _NONE),
+)
+_LOST_AT_8 = _scored("1 patient with a score of 100 at week 4 and of 0 at weeks 8 and 12", _BEST, _NONE, _NONE)
+
+SCORE = Rule(
+    row="claims",
+    name="median_time_to_score",
+    words="The median time to a level of the total improvement score, and the time for which it was kept "
+    "(`median_time_with_score`), are claimed as the other medians: a patient must have been seen without the event at "
+    "the end of the interval in which the median lies. The claim names further treatment before the time ended.",
+    cases=(
+        Case(
+            says="one of three was seen without the level at week 4",
+            preset=ADULT,
+            groups=[_AT_4, _AT_4, _AT_8],
+            expect=_claim("median_time_to_score", True, "at_risk"),
+        ),
+        Case(
+            says="everybody had it at the first visit",
+            preset=ADULT,
+            groups=[_AT_4, _AT_4],
+            expect=_claim("median_time_to_score", False, "nobody_at_risk"),
+        ),
+        Case(
+            says="nobody reached it",
+            preset=ADULT,
+            groups=[_NEVER, _NEVER],
+            expect=_claim("median_time_to_score", False, "no_median")
+            | _claim("median_time_with_score", False, "no_median"),
+        ),
+        Case(
+            says="a second course on the day of the visit that showed it is named",
+            preset=ADULT,
+            groups=[_AT_4, _AT_8, _scored("1 patient with a second course on day 28, and a score of 100 at weeks 4, 8 "
+                                          "and 12", _BEST, _BEST, _BEST, again=28)],
+            expect=_claim("median_time_to_score", True, "at_risk, treated_again_before"),
+        ),
+        Case(
+            says="a second course on the day after is not",
+            preset=ADULT,
+            groups=[_AT_4, _AT_8, _scored("1 patient with a second course on day 29, and a score of 100 at weeks 4, 8 "
+                                          "and 12", _BEST, _BEST, _BEST, again=29)],
+            expect=_claim("median_time_to_score", True, "at_risk"),
+        ),
+        Case(
+            says="two of three lost it at week 8: it was kept, and one patient was seen with it after",
+            preset=ADULT,
+            groups=[_LOST_AT_8, _LOST_AT_8, _AT_4],
+            expect=_claim("median_time_with_score", True, "at_risk"),
+        ),
+        Case(
+            says="all lost it at week 8",
+            preset=ADULT,
+            groups=[_LOST_AT_8, _LOST_AT_8],
+            expect=_claim("median_time_with_score", False, "nobody_at_risk"),
+        ),
+    ),
+)  # fmt: skip
+
 
 def _only_mmt(size: int) -> Group:
     return alike(size, "with MMT 50, then 60, ADL 20 twice and CK 1000 twice", ck=[(0, 1000), (28, 1000)],
@@ -312,7 +389,7 @@ DIFFERENCE = Rule(
     name="difference",
     words="Groups, or two endpoints in the same patients, differ if p, adjusted by Holm over all tests of the answer, "
     "is at most alpha. The claim names this family. Under `seed-2008` without groups it is the tests between the three "
-    "endpoints.",
+    "endpoints. `repeated-measures` of two groups claims so of each interaction of group and week.",
     cases=(
         Case(
             says="seven respond by MMT only: p = 2/128, times three tests",
@@ -405,4 +482,4 @@ MODEL = Rule(
     ),
 )
 
-RULES = (CHANGE, ONSET, CHANGE_OF_CHANGE, RATE, MEDIAN, DIFFERENCE, DESCRIPTION, MODEL)
+RULES = (CHANGE, ONSET, CHANGE_OF_CHANGE, RATE, MEDIAN, SCORE, DIFFERENCE, DESCRIPTION, MODEL)

@@ -33,6 +33,8 @@ MUTANTS = (
     ("median_time_normal", '"at_risk" if at_risk else', '"at_risk" if n else'),
     ("median_time_normal", 'because = ["no_median" if value is None else', 'because = ["no_median" if False else'),
     ("median_time_normal", "if any(before.values()):", "if before:"),
+    ("median_time_to_score", '"at_risk" if at_risk else', '"at_risk" if n else'),
+    ("median_time_to_score", "if any(before.values()):", "if before:"),
     ("difference", "elif p <= alpha:", "elif p < alpha:"),
     ("difference", "elif p <= alpha:", "elif p <= 1:"),
     ("difference", 'adjust([test.p for test in tests], "holm")', 'adjust([test.p for test in tests], "none")'),

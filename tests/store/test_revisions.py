@@ -80,3 +80,10 @@ def test_revisions_are_listed_in_pages(database, study, times):
             list_revisions(connection, f"{study}-no")
     assert [one.number for one in first + rest] == list(range(10))
     assert [one.format for one in first] == ["study", "native", "native", "native"]
+
+
+def test_revisions_are_listed_from_the_newest_in_pages(database, study, times):
+    with database.reading() as connection:
+        first = list_revisions(connection, study, limit=4, newest_first=True)
+        rest = list_revisions(connection, study, after=first[-1].number, newest_first=True)
+    assert [one.number for one in first + rest] == [*reversed(range(10))]

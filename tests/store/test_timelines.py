@@ -8,7 +8,7 @@ import pytest
 from app.errors import NotFound
 from app.protocol.presets import SEED_2008
 from app.store.studies import StudyDeclaration, put_study
-from app.store.timelines import list_patients, timeline_etag
+from app.store.timelines import Filters, list_patients, timeline_etag
 from app.timeline.cohort import Cohort
 from tests.store.posts import FULL, ck, columns, etag, got, history, now, post, timeline
 
@@ -109,13 +109,29 @@ def test_a_list_can_be_filtered_by_what_the_patients_were_at_that_revision(datab
     post(database, study, timeline("P0", about={"sex": "unknown"}))
 
     def ids(revision, **filters):
-        return [one.id for one in listed(database, study, revision, **filters)]
+        return [one.id for one in listed(database, study, revision, filters=Filters(**filters))]
 
     assert ids(6, sex="female") == ["P0", "P3"]
     assert ids(7, sex="female") == ["P3"]
     assert ids(7, diagnosis="dermatomyositis") == ["P1", "P3", "P5"]
     assert ids(7, sex="female", diagnosis="dermatomyositis") == ["P3"]
     assert ids(7, sex="female", diagnosis="polymyositis") == []
+
+
+def test_a_list_can_be_searched_by_a_part_of_the_identifier_in_upper_or_lower_case(database, study):
+    post(database, study, *[timeline(name, about={"sex": "male"}) for name in ("A-10", "a-11", "B.1", "P-A", "1.0")])
+    post(database, study, timeline("a-12", about={"sex": "female"}))
+
+    def ids(part, revision=2, after=None, **filters):
+        found = listed(database, study, revision, filters=Filters(**filters, part=part), after=after)
+        return [one.id for one in found]
+
+    assert ids("A") == ["A-10", "P-A", "a-11", "a-12"]
+    assert ids("a-1") == ["A-10", "a-11", "a-12"]
+    assert ids("a", after="P-A") == ["a-11", "a-12"]
+    assert ids("a-1", revision=1) == ["A-10", "a-11"]
+    assert ids("a-1", sex="female") == ["a-12"]
+    assert (ids(".1"), ids("1.0"), ids("x")) == (["B.1"], ["1.0"], [])
 
 
 def test_more_patients_than_one_statement_takes_are_listed(database, study):

@@ -43,12 +43,10 @@ def as_sent(ctx: Any, value: Any) -> bytes:
 
 
 @schemathesis.deserializer("application/x-ndjson")
-def lines(ctx: Any, response: Any) -> str:
-    """The description says: a string, whose lines are JSON."""
+def lines(ctx: Any, response: Any) -> list[Any]:
+    """The lines, each of which is JSON."""
     del ctx
-    for line in response.content.splitlines():
-        json.loads(line)
-    return response.content.decode()
+    return [json.loads(line) for line in response.content.splitlines()]
 
 
 @schemathesis.hook

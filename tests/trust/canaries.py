@@ -331,6 +331,7 @@ class Doors:
             f"{home}/patients/{new.word()}_", f"{home}/patients?cursor={new.word()}", f"/v1/studies/{new.word()}",
             f"{home}/analyses/{new.word()}", f"{home}/analyses?as_of={new.word()}&level={new.word()}",
             f"{home}/patients/{new.word()}/history", f"{home}/datasets/{new.word()}.csv", f"/problems/{new.word()}",
+            f"{home}/charts/{new.word()}.svg", f"{home}/charts/flow.svg?patient={new.word()}&width={new.word()}",
             f"{home}/set-aside?cursor={new.word()}", f"/docs/{new.word()}", f"{home}/patients/%2e{new.word()}%00",
         ):  # fmt: skip
             self.ask("GET", path, {}, None)
@@ -354,6 +355,7 @@ class Doors:
             "set-aside",
             "revisions",
             "datasets/adsl.csv",
+            "charts/spells",
             "patients?limit=500",
         ):
             self.ask("GET", f"/v1/studies/trial/{path}", {}, None)

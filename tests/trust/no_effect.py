@@ -1,20 +1,23 @@
 """Cohorts are simulated in which nothing happens: each patient has a constant level, with errors around it that are
 correlated from draw to draw (AR(1) in days, on the logarithm for CK; scores are rounded to whole points), at the visits
 and draws of the demonstration study. Every claim of change, onset and difference is asked for; the lower 99 % limit of
-the share of cohorts with a supported one may not be above alpha. Then only patients with a high CK at baseline are
-enrolled: CK falls without any treatment.
+the share of cohorts with a supported one may not be above alpha. The model of repeated measures needs more patients: it
+is asked of cohorts with twice the visits and draws of that study, and with two groups of four times as many. Then only
+patients with a high CK at baseline are enrolled: CK falls without any treatment.
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from app.analyses import QUESTIONS, Options
+from app.analyses import QUESTIONS
 from app.analyses.answer import Claim
 from app.demo import TIMELINES
+from app.derive.repeated_cohorts import RepeatedCohorts
 from app.derive.study import DerivedStudy
 from app.estimate.rates.proportion import proportion
 from app.protocol.presets import SEED_2008
@@ -35,14 +38,24 @@ ERROR = {"CK": 0.4, "MMT": 4.0, "ADL": 2.0}
 """Deviation of the errors around the level."""
 CANDIDATES = 64
 """Patients who are looked at for each place where a high baseline is wanted; the first with one is enrolled."""
-ASKED = {
-    "weekly-change": Options(),
-    "ck-change": Options(),
-    "comparisons": QUESTIONS["comparisons"].options_type(by="diagnosis"),
-    "ck-normal-groups": QUESTIONS["ck-normal-groups"].options_type(by="diagnosis"),
-}
-"""The questions with claims of change, onset and difference."""
-OF_ONE_GROUP = ("weekly-change", "ck-change")
+
+
+class Asked(NamedTuple):
+    """A question with claims of change, onset or difference, by which groups, and of how many times the patients."""
+
+    question: str
+    by: str | None = None
+    times: int = 1
+
+
+OF_ONE_GROUP = (Asked("weekly-change"), Asked("ck-change"))
+ASKED = (
+    *OF_ONE_GROUP,
+    Asked("comparisons", "diagnosis"),
+    Asked("ck-normal-groups", "diagnosis"),
+    Asked("repeated-measures", times=2),
+    Asked("repeated-measures", "diagnosis", times=4),
+)
 
 
 @dataclass(frozen=True)
@@ -63,11 +76,13 @@ class Design:
     series: tuple[Series, ...]
 
 
-def design() -> Design:
-    """The visits and draws of the demonstration study."""
+def design(times: int = 1) -> Design:
+    """The visits and draws of the demonstration study, `times` times."""
     documents = json.loads(TIMELINES.read_text(encoding="utf-8"))
     timelines = [Timeline.model_validate_json(json.dumps(each)) for each in documents]
     cohort = Cohort.of_histories([normalise(each, LATEST) for each in timelines], None)
+    if times > 1:
+        cohort = RepeatedCohorts.of(DerivedStudy(cohort, SEED_2008)).repeated(times, {}).cohort
     return Design(cohort, tuple(_series(cohort)))
 
 
@@ -108,15 +123,16 @@ def cohort_without_effect(design: Design, random: np.random.Generator, *, select
     return replace(cohort, labs=replace(cohort.labs, value=labs), assessments=replace(cohort.assessments, score=scores))
 
 
-def supported(cohort: Cohort, questions: Iterable[str]) -> set[str]:
+def supported(cohort: Cohort, questions: Iterable[Asked]) -> set[str]:
     """What is claimed of a cohort, each family of claims once."""
     study = DerivedStudy(cohort, SEED_2008)
-    claims = [
-        (name, claim)
-        for name in questions
-        for claim in QUESTIONS[name].ask(study, ASKED[name], lambda _context, _codes: ()).claims
-    ]
+    claims = [(asked.question, claim) for asked in questions for claim in _claims(study, asked)]
     return {family for name, claim in claims if claim.supported for family in _families(name, claim)}
+
+
+def _claims(study: DerivedStudy, asked: Asked) -> Iterable[Claim]:
+    question = QUESTIONS[asked.question]
+    return question.ask(study, question.options_type(by=asked.by), lambda _context, _codes: ()).claims
 
 
 def _families(name: str, claim: Claim) -> Iterator[str]:
@@ -130,6 +146,8 @@ def _families(name: str, claim: Claim) -> Iterator[str]:
                 yield f"`onset` of {scale}"
         case "change_of_change":
             yield "`change_of_change`"
+        case "change_by_model" if claim.group is None:
+            yield f"`change_by_model` of {scale}, any week"
         case "difference":
             yield f"`difference`, any test of `{name}` by diagnosis"
 
@@ -138,7 +156,8 @@ FAMILIES = (
     *(f"`change` of {scale}, any week" for scale in ("ln(CK)", "CK in U/L", "MMT", "ADL")),
     *(f"`onset` or `onset_of_worsening` of {scale}" for scale in ("ln(CK)", "CK in U/L", "MMT", "ADL")),
     "`change_of_change`",
-    *(f"`difference`, any test of `{name}` by diagnosis" for name in ("comparisons", "ck-normal-groups")),
+    *(f"`change_by_model` of {scale}, any week" for scale in ("ln(CK)", "MMT", "ADL")),
+    *(f"`difference`, any test of `{asked.question}` by diagnosis" for asked in ASKED if asked.by is not None),
 )
 """The claims whose share is held against alpha."""
 SELECTED = ("`change` of ln(CK), any week", "`onset` of ln(CK)", "`change_of_change`")
@@ -146,11 +165,13 @@ SELECTED = ("`change` of ln(CK), any week", "`onset` of ln(CK)", "`change_of_cha
 
 def counts(cohorts: int, *, selected: bool) -> Mapping[str, int]:
     """In how many cohorts each family of claims has a supported one."""
-    the_design, found = design(), Counter()
-    for number in range(cohorts):
-        random = np.random.default_rng([SEED, number, selected])
-        cohort = cohort_without_effect(the_design, random, selected=selected)
-        found.update(supported(cohort, OF_ONE_GROUP if selected else ASKED))
+    found: Counter[str] = Counter()
+    for times in (1,) if selected else sorted({asked.times for asked in ASKED}):
+        the_design = design(times)
+        asked = OF_ONE_GROUP if selected else [each for each in ASKED if each.times == times]
+        for number in range(cohorts):
+            random = np.random.default_rng([SEED, number, selected if times == 1 else times])
+            found.update(supported(cohort_without_effect(the_design, random, selected=selected), asked))
     return found
 
 

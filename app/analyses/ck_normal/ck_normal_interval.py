@@ -1,5 +1,6 @@
 """How long CK stays normal, as interval-censored times: CK became abnormal between two draws."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -174,19 +175,22 @@ def _claims(context: Context, row: NormalInterval) -> list[Claim]:
     ends = episodes.start + np.where(episodes.ended, episodes.right, episodes.left)
     reached = np.where(first.right == NO_TIME, first.left, first.right)
     return [
-        _median_claim("median_time_normal", "Time with normal CK, interval-censored", row.estimate,
-                      episodes.left[episodes.in_set], treated_again(context, ends, episodes.in_set)),
-        _median_claim("median_time_to_first_normal", "Time until CK became normal, interval-censored",
-                      row.time_to_first_normal.estimate, first.left[first.evaluable],
-                      treated_again(context, reached, first.evaluable)),
+        interval_median_claim("median_time_normal", "Time with normal CK", row.estimate,
+                              treated_again(context, ends, episodes.in_set), measure="CK"),
+        interval_median_claim("median_time_to_first_normal", "Time until CK became normal",
+                              row.time_to_first_normal.estimate, treated_again(context, reached, first.evaluable),
+                              measure="CK"),
     ]  # fmt: skip
 
 
-def _median_claim(code: str, subject: str, found: IntervalCensored, left: Ints, before: dict[str, int]) -> Claim:
-    value = found.median.right
-    at_risk = 0 if value is None else int((left >= value).sum())
+def interval_median_claim(
+    code: str, subject: str, found: IntervalCensored, before: Mapping[str, int], *, measure: str | None = None
+) -> Claim:
+    """The claim of an interval-censored median; `before` counts further treatments before each patient's time ended."""
+    value, at_risk = found.median.right, found.median.at_risk or 0
     shown = None if value is None else f"more than {found.median.left:g} and at most {value:g} d"
-    return median_time(code, subject, value, len(left), at_risk, before, measure="CK", shown=shown)
+    subject = f"{subject}, interval-censored"
+    return median_time(code, subject, value, found.n, at_risk, before, measure=measure, shown=shown)
 
 
 def _normal_interval(context: Context, options: IntervalOptions) -> NormalInterval:

@@ -23,7 +23,7 @@ from app.analyses.answer import (
     Question,
     values_of,
 )
-from app.analyses.claims import ChangeTest, change
+from app.analyses.claims import ChangeTest, Comparison, change, differences_of
 from app.analyses.comparison.comparisons import UNKNOWN
 from app.analyses.weekly_change import adjusted_over_weeks, better_end
 from app.derive.per_patient import first_reason
@@ -39,6 +39,7 @@ CAVEATS = (
     "uncontrolled_pre_post",
     "selection_on_baseline",
     "missing_at_random",
+    "bounds_as_values",
 )
 
 
@@ -164,7 +165,8 @@ def _basis(whole: Context) -> Basis:
         },
     )
     caveats = CAVEATS + (("not_randomised",) if whole.options.by else ())
-    return Basis(caveats, definition, {"interactions": _interactions(whole)})
+    interactions = _interactions(whole)
+    return Basis(caveats, definition, {"interactions": interactions}, _interaction_claims(whole, interactions))
 
 
 def _weeks(study: DerivedStudy) -> tuple[int, ...]:
@@ -242,6 +244,26 @@ def _interaction(whole: Context, values: Sequence[str | None], groups: Sequence[
         ratios=_ratios(model, measure),
         instead=_instead(model),
     )
+
+
+def _interaction_claims(whole: Context, interactions: Sequence[GroupInteraction]) -> list[Claim]:
+    """A claim for each planned week of each measure: whether the two groups change differently."""
+    if whole.options.by is None:
+        return []
+    tests = [_comparison(row, week) for row in interactions for week in whole.protocol.weekly_change.weeks]
+    family = "the interactions of this answer, t tests of the models of both groups"
+    return differences_of("difference", tests, family=family, alpha=whole.protocol.weekly_change.alpha)
+
+
+def _comparison(row: GroupInteraction, week: int) -> Comparison:
+    """The test of one week; a week that the model does not have has no p."""
+    found = [effect for effect in row.model.effects if (effect.term, effect.week) == ("group_by_week", week)]
+    subject = (
+        f"change of the mean of {'ln(CK)' if row.scale == 'ln' else row.measure} from week 0 to week {week}, "
+        f"{row.first} and {row.second}"
+    )
+    p = found[0].test.p_at_most if found else None
+    return Comparison(subject, row.model.patients, p, row.measure, week)
 
 
 QUESTION = Question(

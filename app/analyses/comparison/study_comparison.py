@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from pydantic import Field
@@ -10,6 +11,7 @@ from app.analyses.answer import (
     Answer,
     Basis,
     By,
+    Caveat,
     Context,
     Findings,
     Options,
@@ -125,5 +127,11 @@ def study_comparison(
         results=tuple(compared.responses),
         changes=tuple(compared.changes),
         forest=compared.forest(),
-        **shared_part(NAME, whole, findings, basis, caveats_of, ADJUSTED_OVER) | {"by": "study"},
+        **shared_part(NAME, whole, findings, basis, partial(_of_both, contexts[1]), ADJUSTED_OVER) | {"by": "study"},
     )
+
+
+def _of_both(other: Context, first: Context, codes: Sequence[str]) -> tuple[Caveat, ...]:
+    """The caveats of the first study, and beside them what bounds the other study has."""
+    [bounds] = caveats_of(other, ["bounds_as_values"])
+    return (*caveats_of(first, codes), bounds.model_copy(update={"text": f"The other study: {bounds.text}"}))

@@ -325,8 +325,8 @@ def record_flags(context: Context) -> list[Flag]:
 
 
 def comparison_caveats(protocol: Protocol) -> list[str]:
-    """The caveats of every comparison of responses."""
-    return ["definitions_are_ours", *(["best_of_many"] if takes_the_best(protocol) else [])]
+    """The caveats of every comparison of responses and changes."""
+    return ["definitions_are_ours", *(["best_of_many"] if takes_the_best(protocol) else []), "bounds_as_values"]
 
 
 def _response_lines(row: ResponseComparison) -> Iterator[ForestRow]:

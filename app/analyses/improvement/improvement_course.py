@@ -4,7 +4,12 @@ import numpy as np
 from pydantic import Field
 
 from app.analyses.answer import Claim, Context, Contribution, Grouped, not_listed
-from app.analyses.ck_normal.ck_normal_interval import IntervalOptions, interval_censored_days
+from app.analyses.ck_normal.ck_normal_interval import (
+    IntervalOptions,
+    interval_censored_days,
+    interval_median_claim,
+)
+from app.analyses.ck_normal.ck_normal_time import treated_again
 from app.analyses.claims import rate
 from app.analyses.improvement.core_set_answers import Share, share
 from app.derive.core_set import CoreSetCourse
@@ -22,7 +27,7 @@ from app.estimate.summary import summarise
 from app.estimate.times.interval_censored import IntervalCensored
 from app.estimate.times.survival import kaplan_meier
 from app.protocol.improvement import ImprovementScore
-from app.timeline.cohort import Bools, Floats, Ints
+from app.timeline.cohort import NO_TIME, Bools, Floats, Ints
 
 
 class TimeToFirst(Result):
@@ -118,19 +123,56 @@ def course_of(
     )
 
 
-def course_claims(course: ImprovementCourse) -> list[Claim]:
-    """A claim for each level over all visits, and for worsening."""
+def course_claims(
+    context: Context, over_all: ImprovementCourse, course: CoreSetCourse, scores: ImprovementScores
+) -> list[Claim]:
+    """A claim for each level over all visits, for worsening, and for the median times to each level and with it."""
     named = [
         (f"A score of at least {row.threshold} ({row.level}) {words}", counted)
-        for row in course.levels
+        for row in over_all.levels
         for words, counted in (
             ("at any visit", row.best),
             ("at two visits in a row", row.sustained),
             ("at the last visit", row.at_last_visit),
         )
     ]
-    named.append(("Confirmed worsening", course.confirmed_worsening))
-    return [rate(subject, counted.all_treated, counted.patients, counted.of) for subject, counted in named]
+    named.append(("Confirmed worsening", over_all.confirmed_worsening))
+    rates = [rate(subject, counted.all_treated, counted.patients, counted.of) for subject, counted in named]
+    return [*rates, *(claim for row in over_all.levels for claim in _median_claims(context, row, course, scores))]
+
+
+def _median_claims(context: Context, row: LevelCourse, course: CoreSetCourse, scores: ImprovementScores) -> list[Claim]:
+    """The median times until a level was reached and for which it was kept, each with the treatments before its end."""
+    seen = scores.ever_attended
+    day, reached = course.day[seen], _of_seen(scores, row.threshold)
+    first, lost = reached_between(day, reached), lost_between(day, reached)
+    until, ever = _end(first), first[1] != NO_TIME
+    of_seen = np.flatnonzero(seen)
+    level = f"a score of at least {row.threshold} ({row.level})"
+    return [
+        interval_median_claim("median_time_to_score", f"Time to {level}", row.time_between_visits,
+                              _treated_again(context, of_seen, until)),
+        interval_median_claim("median_time_with_score", f"Time with {level}", row.kept,
+                              _treated_again(context, of_seen[ever], first[1][ever] + _end(lost))),
+    ]  # fmt: skip
+
+
+def _end(between: tuple[Ints, Ints]) -> Ints:
+    """The day on which the end was seen, or else the last day without it."""
+    return np.where(between[1] == NO_TIME, *between)
+
+
+def _treated_again(context: Context, patients: Ints, until: Ints) -> dict[str, int]:
+    """As `treated_again`, of some patients by their rows."""
+    days, among = np.zeros(len(context.ids), dtype=np.int64), np.zeros(len(context.ids), dtype=np.bool_)
+    days[patients], among[patients] = until, True
+    return treated_again(context, days, among)
+
+
+def _of_seen(scores: ImprovementScores, threshold: int) -> BoundedVerdict:
+    """Whether each patient seen reached a level at each visit."""
+    seen = scores.ever_attended
+    return BoundedVerdict(scores.surely(threshold)[seen], scores.possibly(threshold)[seen])
 
 
 def _level(
@@ -138,7 +180,7 @@ def _level(
 ) -> LevelCourse:
     reached = BoundedVerdict(scores.surely(threshold), scores.possibly(threshold))
     attended, seen = scores.attended, scores.ever_attended
-    reached_of_seen = BoundedVerdict(reached.surely[seen], reached.possibly[seen])
+    reached_of_seen = _of_seen(scores, threshold)
     sustained = BoundedVerdict(twice_running(attended, reached.surely), twice_running(attended, reached.possibly)).ever
     last = BoundedVerdict(at_last_visit(attended, reached.surely), at_last_visit(attended, reached.possibly))
     return LevelCourse(

@@ -234,7 +234,7 @@ def improvement_score(context: Context) -> Findings:
         {"results": visits, "courses": [over_all]},
         left_out(context, course),
         flag_rows,
-        claims=[*_claims(visits), *course_claims(over_all)],
+        claims=[*_claims(visits), *course_claims(context, over_all, course, scores)],
     )
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated, of_all_treated
 from app.analyses.answer import (
     Answer,
     Basis,
@@ -18,6 +19,7 @@ from app.analyses.answer import (
 )
 from app.analyses.ck_change import changes
 from app.analyses.claims import description
+from app.analyses.sensitivity.key_results import last_day
 from app.analyses.weekly_change import differences
 from app.derive.per_patient import included
 from app.derive.response import ResponseVerdicts
@@ -37,6 +39,7 @@ from app.estimate.sample_size import (
     size_for_half_width,
     size_for_signed_rank,
 )
+from app.protocol.endpoints import ResponseRule
 from app.timeline.cohort import Floats
 
 Scale = Literal["ln", "raw"]
@@ -67,6 +70,7 @@ class PlannedRate(Grouped):
     evaluable: int = Field(description="Patients whom the rule could judge.", examples=[15])
     assumed: Number | None = Field(description="The assumed rate: the observed one.", examples=[0.933333333333])
     reason: WhyNull = None
+    all_treated: AllTreated = Field(description="The observed count over all treated patients.")
     forecast: tuple[ProportionPrecision, ...] = Field(
         description="The interval expected with the same number of patients, with twice and with four times as many.",
         examples=[[]],
@@ -133,7 +137,7 @@ def planning(context: Context) -> Findings:
     excluded: list[Excluded] = []
     for rule in (declared.rule for declared in context.protocol.responses if declared.primary):
         verdict, definition = study.response(rule), Definition.of_rule(rule)
-        rates.append(_rate(context, options, rule.measure, definition, verdict))
+        rates.append(_rate(context, options, rule, verdict))
         excluded += context.excluded(verdict.reason, rule.measure, definition=definition)
     excluded += context.excluded(study.remission_episodes.reason, "CK", estimate="time_normal")
     return Findings(
@@ -152,21 +156,20 @@ def _basis(whole: Context) -> Basis:
         ratio=options.ratio,
     )
     definition = Definition(id="planned_from_observed", parameters=aims.model_dump(mode="json"))
-    return Basis(("planned_from_observed", "definitions_are_ours"), definition, {"aims": aims})
+    return Basis(("planned_from_observed", "definitions_are_ours", "bounds_as_values"), definition, {"aims": aims})
 
 
-def _rate(
-    context: Context, options: PlanningOptions, measure: str, definition: Definition, verdict: ResponseVerdicts
-) -> PlannedRate:
+def _rate(context: Context, options: PlanningOptions, rule: ResponseRule, verdict: ResponseVerdicts) -> PlannedRate:
     k, n = int(verdict.responder.sum()), int(verdict.evaluable.sum())
     return PlannedRate(
         group=context.group,
-        measure=measure,
-        definition=definition,
+        measure=rule.measure,
+        definition=Definition.of_rule(rule),
         responders=k,
         evaluable=n,
         assumed=k / n if n else None,
         reason=None if n else Reason.NO_PATIENTS,
+        all_treated=of_all_treated(context, verdict.responder, ~verdict.judged, last_day(context.study, rule)),
         forecast=tuple(
             proportion_precision(size, k / n, level=context.level) for size in _sizes(n) if size <= LARGEST_PLAN
         ),

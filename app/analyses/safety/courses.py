@@ -271,7 +271,13 @@ def courses(context: Context) -> Findings:
 
 def _basis(_: Context) -> Basis:
     parameters = {"truncated_at_next_course": True, "response_rules": "primary"}
-    caveats = ("later_courses_selected", "courses_not_independent", "uncontrolled_pre_post", "definitions_are_ours")
+    caveats = (
+        "later_courses_selected",
+        "courses_not_independent",
+        "uncontrolled_pre_post",
+        "definitions_are_ours",
+        "bounds_in_courses",
+    )
     return Basis(caveats, Definition(id="each_course_from_its_own_day_0", parameters=parameters))
 
 

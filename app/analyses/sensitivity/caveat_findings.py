@@ -18,6 +18,8 @@ from app.derive.exact_comparison import at_most_zero
 from app.derive.intercurrent_events import Event
 from app.derive.per_patient import any_where, count_where, included, last_where, pick, pick_int
 from app.derive.reasons import ExclusionReason
+from app.derive.study import DerivedStudy
+from app.derive.study_by_course import CourseStudy
 from app.derive.visits import window
 from app.estimate.leave_one_out import influence_on_change
 from app.estimate.results import Reason
@@ -73,6 +75,12 @@ SENTENCES: dict[str, str] = {
     "another upper limit than the baseline: what became normal may be the limit.",
     "comparators": "Of {of} CK values {count} are known only as a bound; the means of changes of ln(CK) take them as "
     "bounds, other figures take `<x` as x/2 and `>x` as x.",
+    "bounds_as_values": "In {count} of {of} patients one of the CKs at the visits compared is known only as a bound: "
+    "here `<x` counts as x/2 and `>x` as x, also where values are ranked.",
+    "bounds_in_run_in": "Of {of} CK values before treatment {count} are known only as a bound: in means, slopes and "
+    "regression to the mean `<x` counts as x/2 and `>x` as x.",
+    "bounds_in_courses": "In {count} of {of} courses one of the CKs at the visits compared is known only as a bound: "
+    "here `<x` counts as x/2 and `>x` as x.",
     "conditioned_on_normalising": "In {count} of {of} patients CK never became normal: the time with normal CK is told "
     "of the others only.",
     "spontaneous_reports": "An adverse event of any of the {of} patients that was not posted does not exist here.",
@@ -370,6 +378,30 @@ def _comparators(context: Context) -> Iterator[CaveatFinding]:
     yield counted("comparators", bounds, np.ones(len(bounds), dtype=np.bool_))
 
 
+def _bounds_at_visits(context: Context) -> Iterator[CaveatFinding]:
+    yield _with_a_bound("bounds_as_values", context.study)
+
+
+def _bounds_in_courses(context: Context) -> Iterator[CaveatFinding]:
+    yield _with_a_bound("bounds_in_courses", CourseStudy(context.study))
+
+
+def _with_a_bound(code: str, study: DerivedStudy) -> CaveatFinding:
+    """Whether a CK of each patient (course) at the baseline or at a week that is compared is a bound."""
+    change = study.protocol.ck_change
+    weeks = sorted({0, *study.protocol.weekly_change.weeks, change.before_week, change.after_week})
+    rows = np.stack([study.weeks("CK")[week] for week in weeks])
+    signs = np.stack([pick_int(study.analysis_values("CK").comparator, each, 0) for each in rows])
+    bounded, seen = (np.logical_or.reduce(each) for each in (signs != 0, rows >= 0))
+    return counted(code, bounded, seen, parameters={"weeks": weeks})
+
+
+def _bounds_in_run_in(context: Context) -> Iterator[CaveatFinding]:
+    """Zeros have no logarithm and are no values of the run-in."""
+    bounds = context.study.analysis_values("CK").comparator[context.study.run_in.row] != 0
+    yield counted("bounds_in_run_in", bounds, np.ones(len(bounds), dtype=np.bool_))
+
+
 def _with_ck(records: AnalysisValues) -> Bools:
     return any_where(records.patient, records.size, np.ones(len(records.day), dtype=np.bool_))
 
@@ -442,6 +474,9 @@ _SOURCES: Mapping[str, Callable[[Context], Iterator[CaveatFinding]]] = {
     "upper_limit_changes": _limits,
     "upper_limit_moved": _limit_moved,
     "comparators": _comparators,
+    "bounds_as_values": _bounds_at_visits,
+    "bounds_in_run_in": _bounds_in_run_in,
+    "bounds_in_courses": _bounds_in_courses,
     "conditioned_on_normalising": _never_normal,
     "spontaneous_reports": _of_everybody("spontaneous_reports"),
 }

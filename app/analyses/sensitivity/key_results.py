@@ -26,7 +26,7 @@ class KeyResult:
 
     `until` is the last day, counted from day 0, that can influence the patient's value. Durations have `events`:
     whether each ended with the event. Differences have their limits `within`: a value that is known only as a bound has
-    its substitute in `values`.
+    its substitute in `values`. Rates have who was `judged`: the values of the others, if any, are counted and not seen.
     """
 
     analysis: str
@@ -41,6 +41,7 @@ class KeyResult:
     events: Bools | None = None
     rule: ResponseRule | None = None
     within: BoundedValues | None = None
+    judged: Bools | None = None
 
     @property
     def included(self) -> Bools:
@@ -56,7 +57,8 @@ class KeyResult:
     def restricted_to(self, kept: Bools) -> "KeyResult":
         """The same figure for some of the patients."""
         within = self.within and self.within.unless(~kept)
-        return replace(self, values=np.where(kept, self.values, np.nan), within=within)
+        judged = None if self.judged is None else self.judged & kept
+        return replace(self, values=np.where(kept, self.values, np.nan), within=within, judged=judged)
 
     def with_values(self, values: Floats) -> "KeyResult":
         """The same figure from other values; a value that is not changed keeps its limits."""
@@ -98,6 +100,7 @@ def response_result(study: DerivedStudy, declared: Response) -> KeyResult:
         reasons=verdict.reason,
         until=np.full(len(study.cohort), until),
         rule=rule,
+        judged=verdict.judged,
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from app.analyses.all_treated import AllTreated, of_all_treated
 from app.analyses.answer import (
     Answer,
     Basis,
@@ -29,7 +30,7 @@ from app.estimate.leave_one_out import (
     influence_on_rate,
 )
 from app.estimate.rates.proportion import proportion
-from app.estimate.results import Interval, Number, Reason, TestResult
+from app.estimate.results import Interval, Number, Reason, TestResult, is_none
 from app.estimate.times.survival import kaplan_meier
 from app.timeline.cohort import Bools
 
@@ -69,6 +70,11 @@ class SensitivityRow(KeyResultEntry):
         description="Why the difference is null; null where it is not.", examples=[None, "other_unit"]
     )
     interval: Interval = Field(description="Its interval.")
+    all_treated: AllTreated | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="For rates: the count over all treated patients. Who is left out here could not be judged.",
+    )
     tests: tuple[TestResult, ...] = Field(
         description="For differences: the signed-rank test and the t test, not adjusted.", examples=[[]]
     )
@@ -141,10 +147,18 @@ def _rows(context: Context, main: KeyResult) -> list[SensitivityRow]:
                 reason=reason,
                 difference_reason=reason or _why_no_difference(case, reference),
                 interval=interval,
+                all_treated=_all_treated(context, case.result),
                 tests=tests,
             )
         )
     return rows
+
+
+def _all_treated(context: Context, result: KeyResult) -> AllTreated | None:
+    if result.judged is None:
+        return None
+    until = int(result.until.max(initial=0))
+    return of_all_treated(context, result.values == 1, ~result.judged, until)
 
 
 def _why_no_difference(case: SensitivityCase, reference: float | None) -> Reason | None:
@@ -227,5 +241,7 @@ QUESTION = Question(
     "How far do the key results depend on a choice, on one patient, and on regression to the mean?",
     Sensitivity,
     sensitivity,
-    lambda _: Basis(("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours")),
+    lambda _: Basis(
+        ("uncontrolled_pre_post", "selection_on_baseline", "definitions_are_ours", "comparators", "bounds_in_run_in")
+    ),
 )

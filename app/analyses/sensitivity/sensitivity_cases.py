@@ -122,8 +122,10 @@ def _while_on_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[Sensit
     definition = _about_further_treatment("while_on_treatment", main)
     before = study.before_rescue
     if main.rule is not None:
-        judged = response_result(before, Response(rule=main.rule))
-        yield SensitivityCase(definition, main.with_values(np.where(treated_further, judged.values, main.values)))
+        early = response_result(before, Response(rule=main.rule))
+        values, judged = (np.where(treated_further, getattr(early, name), getattr(main, name))
+                          for name in ("values", "judged"))  # fmt: skip
+        yield SensitivityCase(definition, replace(main.with_values(values), judged=judged))
         return
     last = _last_point(before, main.measure, main.until)
     base = study.at_week(main.measure, 0)

@@ -75,6 +75,15 @@ def change_within_bounds(
     )
 
 
+def rank_p_within_bounds(
+    points: ArrayLike, low: ArrayLike, high: ArrayLike, zeros: Zeros = "drop", signed_rank_p: SignedRankP = "exact"
+) -> float | None:
+    """The p of the rank test of `change_within_bounds` alone, where some differences are bounds."""
+    values, lower, upper = _limits(points, low, high)
+    substituted = signed_rank_test(values, zeros, signed_rank_p)
+    return _rank_test(lower, upper, zeros, signed_rank_p, substituted).p_at_most
+
+
 def censored_normal(low: ArrayLike, high: ArrayLike) -> NormalFit:
     """The normal distribution with the greatest likelihood for values that lie between `low` and `high`.
 

@@ -180,14 +180,19 @@ class LaterValues:
         """
         given, size = self.given, len(self.given.mean)
         draws = np.stack([np.random.default_rng(seed).standard_normal(size + len(self.patient)) for seed in seeds]).T
-        levels = given.mean[:, None] + given.deviation[:, None] * draws[:size]
-        errors = np.ascontiguousarray(draws[size:]) * self.new[:, None]
-        for step in self.steps[:1]:
-            start = np.nan_to_num(given.last[:, None] - levels)
-            errors[step] += self.kept[step, None] * start[self.patient[step]]
-        for step in self.steps[1:]:
-            errors[step] += self.kept[step, None] * errors[step - 1]
-        return (errors + levels[self.patient]).T
+        # One dimension for one cohort: rows of a single number are slow to pick.
+        draws = draws if len(seeds) > 1 else draws.ravel()
+        mean, deviation, last, new, kept = (
+            each[:, None] if len(seeds) > 1 else each
+            for each in (given.mean, given.deviation, given.last, self.new, self.kept)
+        )
+        levels = mean + deviation * draws[:size]
+        errors = np.ascontiguousarray(draws[size:]) * new
+        for place, step in enumerate(self.steps):
+            before = errors[step - 1] if place else np.nan_to_num(last - levels)[self.patient[step]]
+            errors[step] += kept[step] * before
+        values: Floats = errors + levels[self.patient]
+        return values.T.reshape(len(seeds), -1)
 
 
 def _described(

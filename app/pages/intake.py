@@ -1,0 +1,125 @@
+"""The pages of the intake: add data, and the worklist of what is set aside."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from app.http.representations import Asked
+from app.pages.given_files import DELIMITERS, KINDS
+from app.pages.load_outcome import meaning, place_in_words
+from app.pages.page import Names, Page, Reading, together
+from app.pages.wording import words
+from app.readers.recognition import Format
+from app.store.worklist import DismissalReason
+
+DISMISSALS = {
+    "duplicate": "The same result is stored already",
+    "error_at_source": "The source says that it was wrong",
+    "not_of_study": "It is not for this study",
+    "cannot_be_mended": "The source cannot send it again",
+    "other": "Another reason (write it below)",
+}
+"""The reasons for a dismissal in words, in the order in which they are offered."""
+if DISMISSALS.keys() != set(get_args(DismissalReason)):
+    raise AssertionError("every reason for a dismissal has its words")
+ITEMS_ARE: dict[Format, str] = {
+    "csv": "Patients", "fhir": "Resources", "hl7v2": "Messages", "timelines": "Timelines", "ndjson": "Lines",
+}  # fmt: skip
+"""What the items of each kind of file are."""
+_DECLARATIONS = {
+    "local_codes": "This code of the laboratory means this result",
+    "unit_aliases": "The laboratory writes this unit in another way",
+    "charsets": "The sender names its character set in another way",
+    "authorities": "Numbers of this authority identify the patients",
+    "result_time": "Each result has its own time of the sample (OBX-14)",
+    "time_zone": "The laboratory's clock shows the time of this zone",
+}
+
+
+async def add_data(reading: Reading, names: Names) -> dict[str, Any]:
+    """What the page of the intake shows."""
+    home = f"/v1/studies/{names['study']}"
+    intake = await reading.json(f"{home}/intake")
+    study, waiting = await together(reading.json(home), reading.if_allowed(f"{home}/set-aside", [("limit", "1")]))
+    return form_of(reading.asked, study) | {
+        "sources": [_source(each) for each in intake["items"]],
+        "proposals": in_words(intake["proposals"]),
+        "waiting": None if waiting is None else bool(waiting["items"]),
+    }
+
+
+def form_of(asked: Asked, study: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form that takes a file shows."""
+    return {
+        "declared": study,
+        "kinds": KINDS,
+        "items_are": ITEMS_ARE,
+        "delimiters": DELIMITERS,
+        "most_bytes": asked.state.settings.max_body_bytes,
+        "outcome": None,
+        "given": None,
+        "rehearsed": "",
+        "sources": None,
+        "proposals": [],
+        "waiting": None,
+    }
+
+
+def in_words(proposals: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a study could declare, as a sentence with what it would be."""
+    return [
+        {
+            **proposal,
+            "title": _DECLARATIONS.get(proposal["declaration"], words(proposal["declaration"])),
+            "shown": _declared(proposal["value"]),
+        }
+        for proposal in proposals
+    ]
+
+
+def _declared(value: object) -> str | None:
+    """What would be declared, as a person writes it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name or 'nothing'} = {what}" for name, what in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return None if value is None else str(value)
+
+
+def _source(source: Mapping[str, Any]) -> dict[str, Any]:
+    reasons = [
+        {"what": what, "code": code, "text": meaning(code), "count": number}
+        for what in ("refused", "set_aside", "noted", "not_applied")
+        for code, number in source[what].items()
+    ]
+    return {
+        **source,
+        "sums": {name: sum(source[name].values()) for name in ("noted", "not_applied", "set_aside", "refused")}
+        | {"not_ours": sum(each["count"] for each in source["not_ours"])},
+        "reasons": reasons,
+    }
+
+
+async def worklist(reading: Reading, names: Names) -> dict[str, Any]:
+    """What is set aside, and what would let more of it count."""
+    home = f"/v1/studies/{names['study']}"
+    listed = await reading.json(f"{home}/set-aside", reading.asked.query)
+    intake = await reading.if_allowed(f"{home}/intake")
+    return {
+        "items": [
+            {
+                **item,
+                "text": meaning(item["reason"]),
+                "where": place_in_words(item["place"]) if item["format"] == "csv" else item["place"],
+            }
+            for item in listed["items"]
+        ],
+        "next": listed["next"],
+        "proposals": in_words(intake["proposals"]) if intake is not None and not reading.pinned else [],
+        "dismissals": DISMISSALS,
+    }
+
+
+PAGES = (
+    Page("/v1/studies/{study}/intake", "add_data.html", add_data),
+    Page("/v1/studies/{study}/set-aside", "worklist.html", worklist),
+)

@@ -1,0 +1,67 @@
+"""The charts of a page: which ones belong to an answer, and the two widths of each."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from app.access.callers import Scope
+from app.pages.page import PINNED, Reading, safe_svg, together
+
+TITLES = {
+    "flow": "From all patients to each figure", "weekly-change": "Change from baseline, week by week",
+    "ck-change": "CK before and after treatment", "response-waterfall": "Best change of each patient",
+    "response-forest": "Rates of response by subgroup", "ck-normal-time": "Time with normal CK",
+    "improvement-score": "Improvement score by visit", "adverse-events": "Adverse events by term",
+    "spells": "Spells of normal CK, courses and events", "specification-curve": "Rates under every definition",
+    "without-effect": "What was seen beside what no effect would look like",
+}  # fmt: skip
+OF_PATIENTS = frozenset({"ck-trajectories", "ck-change", "response-waterfall", "spells"})
+"""Charts with a mark for each patient."""
+OF_QUESTION: dict[str, tuple[str, ...]] = {
+    "response-rates": ("response-waterfall",),
+    "weekly-change": ("weekly-change",),
+    "ck-change": ("ck-change",),
+    "ck-normal-time": ("ck-normal-time", "spells"),
+    "ck-normal-interval": ("ck-normal-time",),
+    "adverse-reactions": ("adverse-events",),
+    "safety": ("adverse-events",),
+    "improvement-score": ("improvement-score",),
+    "specification-curve": ("specification-curve",),
+    "courses": ("spells",),
+    "comparisons": ("response-forest",),
+}
+"""The charts that belong to a question."""
+OF_OVERVIEW = ("weekly-change", "response-waterfall", "ck-normal-time", "adverse-events", "flow")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChart:
+    """A chart of a page in two widths."""
+
+    name: str
+    title: str
+    wide: Markup
+    narrow: Markup
+
+
+async def pictures(
+    reading: Reading, study: str, names: Iterable[str], revision: int | None, options: Sequence[tuple[str, str]] = ()
+) -> list[ShownChart]:
+    """The charts that there are, of this revision. Who may not read patients sees none that has a mark for each."""
+    known = [name for name in names if Scope.READ_PATIENTS in reading.asked.caller.scopes or name not in OF_PATIENTS]
+    query = [(name, value) for name, value in options if name not in PINNED]
+    query += [] if revision is None else [("revision", str(revision))]
+    drawn = await together(
+        *(
+            reading.text(f"/v1/studies/{study}/charts/{name}.svg", [*query, ("width", width)])
+            for name in known
+            for width in ("wide", "narrow")
+        )
+    )
+    pairs = zip(known, drawn[::2], drawn[1::2], strict=True)
+    return [
+        ShownChart(name, TITLES[name], safe_svg(wide), safe_svg(narrow))
+        for name, wide, narrow in pairs
+        if wide and narrow
+    ]

@@ -1,0 +1,30 @@
+"""The documentation in a browser: accessible, as wide as the window, found by a search and read by keyboard."""
+
+import pytest
+
+from tests.browser.checks import check_accessible, check_width, content_of
+from tests.browser.test_load_a_file import press, reach
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/tutorial", "/docs/bulk"])
+def test_a_page_is_accessible_and_fits_each_screen(opened, path):
+    page = opened(path, width=390)
+    check_width(page)
+    check_accessible(page)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.emulate_media(color_scheme="dark")
+    check_width(page)
+    check_accessible(page)
+    assert content_of(opened(path, script=False)) == content_of(page)
+
+
+def test_a_word_is_looked_for_and_its_passage_is_read_by_keyboard(opened):
+    page = opened("/docs")
+    reach(page, "Search the documentation")
+    page.keyboard.type("worklist dismissed")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Search the documentation").wait_for()
+    check_accessible(page)
+    press(page, "The worklist")
+    page.wait_for_url("**/docs/intake#the-worklist")
+    assert page.get_by_role("heading", name="The worklist").is_visible()

@@ -1,0 +1,81 @@
+"""The page of what is set aside: in words, dismissed by a form, rescued by a declaration."""
+
+import re
+
+import pytest
+
+from tests.pages.test_add_data import ALIAS, HEADER, KEPT, NG, revision, send, words
+
+PAGE = "/v1/studies/trial/set-aside.html"
+
+
+@pytest.fixture
+def trial(client):
+    client.put("/v1/studies/trial", json={"name": "Trial", "identifiers": "pseudonyms", "protocol": "seed-2008"})
+    return client
+
+
+def test_without_items_it_says_so_and_leads_on(trial):
+    text = trial.get(PAGE).text
+    assert "Nothing is set aside" in text
+    assert '"/v1/studies/trial/intake.html"' in text
+
+
+def test_each_item_is_told_in_words_and_a_dismissal_takes_it_off(trial):
+    send(trial, HEADER + KEPT + NG, do="load")
+    before = revision(trial)
+    text = words(trial.get(PAGE).text)
+    assert "1 item CK of P02 A mass concentration is not an enzyme activity" in text
+    assert "Where it stood line 3, column unit (csv)" in text
+    sent = trial.post("/pages/studies/trial/set-aside/1", data={"reason": "duplicate"}, follow_redirects=False)
+    assert (sent.status_code, sent.headers["location"]) == (303, PAGE)
+    assert "Nothing is set aside" in trial.get(PAGE).text
+    assert revision(trial) == before + 1
+    assert "CK of P02" in trial.get(f"{PAGE}?revision={before}").text
+
+
+def test_a_dismissal_without_its_comment_is_refused_by_a_page(trial):
+    send(trial, HEADER + NG, do="load")
+    sent = trial.post("/pages/studies/trial/set-aside/1", data={"reason": "other", "comment": " "})
+    assert (sent.status_code, "/comment" in sent.text) == (422, True)
+    assert sent.headers["content-type"] == "text/html; charset=utf-8"
+    unknown = trial.post("/pages/studies/trial/set-aside/99", data={"reason": "duplicate"})
+    assert (unknown.status_code, "<h1>" in unknown.text) == (404, True)
+
+
+def test_a_declaration_that_is_true_lets_the_same_file_count(trial):
+    send(trial, HEADER + ALIAS, do="load")
+    page = trial.get(PAGE).text
+    assert "The laboratory writes this unit in another way" in page
+    fields = {name: re.search(rf'name="{name}" value="([^"]*)"', page)[1] for name in ("declaration", "value", "to")}
+    fields["value"] = fields["value"].replace("&#34;", '"').replace("&quot;", '"')
+    sent = trial.post("/pages/studies/trial/declaration", data=fields, follow_redirects=False)
+    assert (sent.status_code, sent.headers["location"]) == (303, PAGE)
+    study = trial.get("/v1/studies/trial").json()
+    assert (study["unit_aliases"], study["name"], study["protocol"]["id"]) == ({"E/L": "U/L"}, "Trial", "seed-2008")
+    assert "1 kept" in send(trial, HEADER + ALIAS, do="load")[1]
+    assert "Nothing is set aside" in trial.get(PAGE).text
+
+
+@pytest.mark.parametrize(
+    ("declaration", "value"),
+    [
+        ("unit_aliases", "{"),
+        ("name", '"Another"'),
+        ("protocol", '"seed-2008"'),
+        ("unit_aliases", '{"E/L": "nonsense"}'),
+    ],
+)
+def test_a_declaration_that_was_not_proposed_is_refused(trial, declaration, value):
+    sent = trial.post("/pages/studies/trial/declaration", data={"declaration": declaration, "value": value})
+    assert sent.status_code == 422
+    study = trial.get("/v1/studies/trial").json()
+    assert (study["name"], study["unit_aliases"]) == ("Trial", {})
+
+
+def test_a_time_zone_is_chosen_by_a_person(trial):
+    send(trial, HEADER + KEPT.replace("+09:00", ""), do="load")
+    assert 'placeholder="Asia/Tokyo"' in trial.get(PAGE).text
+    fields = {"declaration": "time_zone", "value": "Asia/Tokyo", "to": PAGE}
+    assert trial.post("/pages/studies/trial/declaration", data=fields, follow_redirects=False).status_code == 303
+    assert trial.get("/v1/studies/trial").json()["time_zone"] == "Asia/Tokyo"
