@@ -45,7 +45,7 @@ class NoDocument(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ServedDocument:
     """One answer of this service."""
 
     status: int
@@ -96,7 +96,7 @@ class Asked:
         """The prefix that a proxy removes."""
         return str(self.scope.get("root_path", ""))
 
-    async def get(self, path: str, query: Sequence[tuple[str, str]] = (), tag: str | None = None) -> Document:
+    async def get(self, path: str, query: Sequence[tuple[str, str]] = (), tag: str | None = None) -> ServedDocument:
         """The document at an address; with the `tag` of a known one, 304 if it is still the same."""
         conditions = [] if tag is None else [(b"if-none-match", tag.encode())]
         return await self.send("GET", path, query, headers=conditions)
@@ -108,7 +108,7 @@ class Asked:
         query: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         headers: Sequence[tuple[bytes, bytes]] = (),
-    ) -> Document:
+    ) -> ServedDocument:
         """The answer to a request in the name of the one who asked."""
         kept = [(name, value) for name, value in self.scope["headers"] if name not in _LEFT_OUT]
         if body:
@@ -145,7 +145,7 @@ def origin_of(scope: Scope) -> str:
     return f"{scope.get('scheme', 'http')}://{host}{scope.get('root_path', '')}"
 
 
-async def read_here(app: Starlette, origin: str, path: str, query: Sequence[tuple[str, str]]) -> Document:
+async def read_here(app: Starlette, origin: str, path: str, query: Sequence[tuple[str, str]]) -> ServedDocument:
     """The document at an address of an application that does not serve. `origin` is where it would be served."""
     async with app.router.lifespan_context(app) as state:
         scope = {
@@ -162,7 +162,7 @@ async def _never() -> Message:
     return {"type": "http.disconnect"}
 
 
-async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> Document:
+async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> ServedDocument:
     status, headers, parts, size = 0, Headers(), [b""], 0
 
     async def sending(message: Message) -> None:
@@ -177,7 +177,9 @@ async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> 
     await app(scope, _with_body(body, receive), sending)
     if size > LARGEST or headers.get("content-type", "").startswith(EVENTS):
         raise NoDocument
-    return Document(status, headers, b"".join(parts))
+    if status == 0:
+        raise ClientDisconnect  # the application gives up an answer that nobody waits for
+    return ServedDocument(status, headers, b"".join(parts))
 
 
 def _with_body(body: bytes, receive: Receive) -> Receive:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from app.pages.page import Names, Page, Reading, Refused
+from app.pages.page import Names, Page, PageReading, Refused
 
 
-async def _fill(reading: Reading, names: Names) -> dict[str, Any]:
+async def _fill(reading: PageReading, names: Names) -> dict[str, Any]:
     del names
     asked = reading.asked
     found = await reading.document(asked.path, asked.query)

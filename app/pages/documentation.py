@@ -38,7 +38,7 @@ _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
-class Heading:
+class PageHeading:
     """A heading of a page: its level, its words and its anchor."""
 
     level: int
@@ -50,7 +50,7 @@ class Heading:
 class Passage:
     """What stands below one heading, for the search."""
 
-    heading: Heading
+    heading: PageHeading
     text: str
 
 
@@ -61,7 +61,7 @@ class DocumentationPage:
     name: str
     title: str
     html: str
-    headings: tuple[Heading, ...]
+    headings: tuple[PageHeading, ...]
     passages: tuple[Passage, ...]
 
 
@@ -94,7 +94,7 @@ def page_of(name: str) -> DocumentationPage:
     return DocumentationPage(name, title, html, headings, tuple(_passages(tokens, headings)))
 
 
-def _named(tokens: Sequence[Token]) -> Iterator[Heading]:
+def _named(tokens: Sequence[Token]) -> Iterator[PageHeading]:
     """Give each heading the anchor that code hosts give it."""
     seen: dict[str, int] = {}
     for place, token in enumerate(tokens):
@@ -104,7 +104,7 @@ def _named(tokens: Sequence[Token]) -> Iterator[Heading]:
         anchor = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
         again = seen.get(anchor, 0)
         seen[anchor] = again + 1
-        heading = Heading(int(token.tag[1]), text, f"{anchor}-{again}" if again else anchor)
+        heading = PageHeading(int(token.tag[1]), text, f"{anchor}-{again}" if again else anchor)
         token.attrSet("id", heading.anchor)
         yield heading
 
@@ -171,9 +171,9 @@ def _in_frames(tokens: list[Token]) -> None:
             token.attrSet("scope", "col")
 
 
-def _passages(tokens: Sequence[Token], headings: Sequence[Heading]) -> Iterator[Passage]:
+def _passages(tokens: Sequence[Token], headings: Sequence[PageHeading]) -> Iterator[Passage]:
     following = iter(headings)
-    heading: Heading | None = None
+    heading: PageHeading | None = None
     text: list[str] = []
     for token in tokens:
         if token.type == "heading_open":

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.pages.cells import days, written_limits
 from app.pages.labels import definition, method, sentence
-from app.pages.wording import count, figure, p_value, percent
+from app.pages.wording import NO_FIGURE, count, figure, p_value, percent
 
 Claims = Sequence[Mapping[str, Any]]
 
@@ -90,8 +90,8 @@ def _changes(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFigur
                 f"{_weeks_of(row['after'])}. The one divided by the other is {figure(value)} ({_ci(interval)}), in "
                 f"{count(row['n'], 'patient')}{_p(found['tests'])}."
             )
-        yield HeadlineFigure(question, "CK after against before", "–" if value is None else f"× {figure(value)}", text, "",
-                       answer["claims"][:1])  # fmt: skip
+        number = NO_FIGURE if value is None else f"× {figure(value)}"
+        yield HeadlineFigure(question, "CK after against before", number, text, "", answer["claims"][:1])
 
 
 def _weeks_of(part: Mapping[str, Any]) -> str:

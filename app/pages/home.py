@@ -3,14 +3,14 @@
 from typing import Any
 
 from app.access.callers import Scope
-from app.pages.page import Names, Page, Reading
+from app.pages.page import Names, Page, PageReading
 
 MOST_STUDIES = 50
 PRESET_OF_NEW_STUDIES = "myositis-2026"
 """What a study gets that names no protocol."""
 
 
-async def _first(reading: Reading, names: Names) -> dict[str, Any]:
+async def _first(reading: PageReading, names: Names) -> dict[str, Any]:
     listed = await reading.if_allowed("/v1/studies", [("limit", str(MOST_STUDIES))])
     if listed is not None and len(listed["items"]) == 1 and reading.asked.path == "/":
         study = listed["items"][0]["id"]
@@ -18,11 +18,11 @@ async def _first(reading: Reading, names: Names) -> dict[str, Any]:
     return {"listed": listed} | await _around(reading)
 
 
-async def _studies(reading: Reading, names: Names) -> dict[str, Any]:
+async def _studies(reading: PageReading, names: Names) -> dict[str, Any]:
     return {"listed": await reading.json("/v1/studies", reading.asked.query)} | await _around(reading)
 
 
-async def _around(reading: Reading) -> dict[str, Any]:
+async def _around(reading: PageReading) -> dict[str, Any]:
     """The first steps, and what the form of a new study offers to those who may create one."""
     root = await reading.json("/")
     presets = await reading.json("/v1/protocols") if Scope.ADMIN in reading.asked.caller.scopes else {"items": []}

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from app.http.representations import Asked
 from app.pages.given_files import DELIMITERS, KINDS
 from app.pages.load_outcome import meaning, place_in_words
-from app.pages.page import Names, Page, Reading, together
+from app.pages.page import Names, Page, PageReading, together
 from app.pages.wording import words
 from app.readers.recognition import Format
 from app.store.worklist import DismissalReason
@@ -35,7 +35,7 @@ _DECLARATIONS = {
 }
 
 
-async def add_data(reading: Reading, names: Names) -> dict[str, Any]:
+async def add_data(reading: PageReading, names: Names) -> dict[str, Any]:
     """What the page of the intake shows."""
     home = f"/v1/studies/{names['study']}"
     intake = await reading.json(f"{home}/intake")
@@ -99,7 +99,7 @@ def _source(source: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def worklist(reading: Reading, names: Names) -> dict[str, Any]:
+async def worklist(reading: PageReading, names: Names) -> dict[str, Any]:
     """What is set aside, and what would let more of it count."""
     home = f"/v1/studies/{names['study']}"
     listed = await reading.json(f"{home}/set-aside", reading.asked.query)

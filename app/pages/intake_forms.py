@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from app.errors import InvalidDocument, UnsupportedMediaType
 from app.http.dependencies import IDENTIFIER, StudyId
 from app.http.openapi import JSON
-from app.http.representations import Asked, Document
+from app.http.representations import Asked, ServedDocument
 from app.pages.given_files import GivenFile, looked_at, sendings
 from app.pages.intake import form_of, in_words
 from app.pages.load_outcome import LoadOutcome
@@ -199,7 +199,7 @@ async def create_study(
 
 async def _change(
     asked: Asked, method: str, path: str, content: dict[str, Any], token: str, if_match: str | None = None
-) -> Document:
+) -> ServedDocument:
     conditions = [] if if_match is None else [(b"if-match", if_match.encode())]
     headers = [(b"content-type", JSON.encode()), *conditions, *token_header(token)]
     return await asked.send(method, path, (), json.dumps(content).encode(), headers)

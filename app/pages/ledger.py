@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.estimate.results import Reason
-from app.pages.page import PINNED, Names, Page, Reading
+from app.pages.page import PINNED, Names, Page, PageReading
 from app.pages.patients import cursor_of
 from app.pages.wording import count, figure, percent, words
 
@@ -27,7 +27,7 @@ KINDS = {
 }  # fmt: skip
 
 
-async def _revisions(reading: Reading, names: Names) -> dict[str, Any]:
+async def _revisions(reading: PageReading, names: Names) -> dict[str, Any]:
     given = {name: value for name, value in reading.asked.query if value}
     query = [("order", given.get("order", "newest")), ("limit", given.get("limit", MOST_ON_A_PAGE))]
     known = {"order", "limit", "cursor", *(name for name, _ in reading.pinned)}
@@ -68,7 +68,7 @@ def who(revision: Mapping[str, Any]) -> str:
     return sender + form
 
 
-async def _changes(reading: Reading, names: Names) -> dict[str, Any]:
+async def _changes(reading: PageReading, names: Names) -> dict[str, Any]:
     query = [(name, value) for name, value in reading.asked.query if value and name not in PINNED]
     base = f"/v1/studies/{names['study']}"
     found = await reading.json(f"{base}/changes", query)

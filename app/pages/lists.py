@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.access.callers import Scope
-from app.pages.page import Names, Page, Reading
+from app.pages.page import Names, Page, PageReading
 from app.pages.patients import cursor_of
 
 _FILES = (("csv", "CSV"), ("parquet", "Parquet"), ("xpt", "SAS transport"))
@@ -14,7 +14,7 @@ EXTENTS = {"patients": "these patients", "everyone": "all patients", "figures": 
 _OF_AUDIT = ("study", "patient", "since", "until")
 
 
-async def _datasets(reading: Reading, names: Names) -> dict[str, Any]:
+async def _datasets(reading: PageReading, names: Names) -> dict[str, Any]:
     listed = await reading.json(f"/v1/studies/{names['study']}/datasets", reading.asked.query)
     offered = [
         {**each, "files": [(title, each[name]) for name, title in _FILES if name in each]} for each in listed["items"]
@@ -22,7 +22,7 @@ async def _datasets(reading: Reading, names: Names) -> dict[str, Any]:
     return {"datasets": offered, "listed": listed, "can_read": Scope.READ_PATIENTS in reading.asked.caller.scopes}
 
 
-async def _audit(reading: Reading, names: Names) -> dict[str, Any]:
+async def _audit(reading: PageReading, names: Names) -> dict[str, Any]:
     query = [(name, value.strip()) for name, value in reading.asked.query if value.strip()]
     listed = await reading.json("/v1/audit", query)
     filters = [(name, value) for name, value in query if name != "cursor"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.errors import SENTENCES, Accepts
-from app.http.representations import Document
+from app.http.representations import ServedDocument
 from app.pages.given_files import Sending
 from app.pages.wording import words
 from app.timeline.receipts import NOT_KEPT, NOTES, Disposition
@@ -80,7 +80,7 @@ class LoadOutcome:
     problems: list[str] = field(default_factory=list)
     """Why a request as a whole was refused, in sentences."""
 
-    def add(self, sending: Sending, answer: Document) -> None:
+    def add(self, sending: Sending, answer: ServedDocument) -> None:
         """Add the answer to one request."""
         media_type = answer.headers.get("content-type", "").partition(";")[0]
         if "hl7" in media_type:

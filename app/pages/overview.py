@@ -7,13 +7,13 @@ from typing import Any
 
 from app.access.callers import Scope
 from app.pages.headlines import headlines
-from app.pages.page import Names, Page, Reading
+from app.pages.page import Names, Page, PageReading
 from app.pages.pictures import OF_OVERVIEW, pictures
 
 _MOST_SET_ASIDE = 100
 
 
-async def _fill(reading: Reading, names: Names) -> dict[str, Any]:
+async def _fill(reading: PageReading, names: Names) -> dict[str, Any]:
     study = names["study"]
     declared = await reading.json(f"/v1/studies/{study}")
     report = await reading.if_allowed(f"/v1/studies/{study}/analyses", reading.pinned)
@@ -27,7 +27,7 @@ async def _fill(reading: Reading, names: Names) -> dict[str, Any]:
     return shown | {"caveats": caveats(report["analyses"]), "missing": missing(report["analyses"])}
 
 
-async def _set_aside(reading: Reading, study: str, revision: int) -> tuple[int, bool] | None:
+async def _set_aside(reading: PageReading, study: str, revision: int) -> tuple[int, bool] | None:
     """How many facts are set aside at a revision, and whether there are more; `None` for who may not read patients."""
     if Scope.READ_PATIENTS not in reading.asked.caller.scopes:
         return None

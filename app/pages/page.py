@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from app.http.representations import Asked, Document
+from app.http.representations import Asked, ServedDocument
 
 Names = Mapping[str, str]
 """The names in the address of a page: the study, the patient."""
@@ -21,18 +21,18 @@ Part = tuple[str, tuple[tuple[str, str], ...], str | None]
 class Refused(Exception):
     """A document that a page cannot do without was refused."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: ServedDocument) -> None:
         self.document = document
 
 
 @dataclass(slots=True)
-class Reading:
+class PageReading:
     """Reads documents for one page. What it reads is remembered, so that the page can be kept until one changes."""
 
     asked: Asked
     parts: list[Part] = field(default_factory=list)
 
-    async def document(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Document:
+    async def document(self, path: str, query: Sequence[tuple[str, str]] = ()) -> ServedDocument:
         """The document at an address, whatever it says."""
         found = await self.asked.get(path, query)
         self.parts.append((path, tuple(query), found.tag))
@@ -65,7 +65,7 @@ class Reading:
         return [(name, value) for name, value in self.asked.query if name in PINNED]
 
 
-Fill = Callable[[Reading, Names], Awaitable[dict[str, Any]]]
+Fill = Callable[[PageReading, Names], Awaitable[dict[str, Any]]]
 """Reads what a page shows, and gives it to the template by name."""
 
 

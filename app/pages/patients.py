@@ -8,7 +8,7 @@ from app.access.callers import Scope
 from app.derive.reasons import ExclusionReason
 from app.pages.definitions import rule_in_words
 from app.pages.facts import WHY, FactLine, attribute_in_words, lines_of, timeline_of, treatment_began
-from app.pages.page import PINNED, Names, Page, Reading, Refused, safe_svg, together
+from app.pages.page import PINNED, Names, Page, PageReading, Refused, safe_svg, together
 from app.pages.wording import count, figure, words
 
 MOST_ON_A_PAGE = "100"
@@ -24,7 +24,7 @@ DIAGNOSES = (
 SEXES = ("female", "male", "other", "unknown")
 
 
-async def _list(reading: Reading, names: Names) -> dict[str, Any]:
+async def _list(reading: PageReading, names: Names) -> dict[str, Any]:
     given = {name: value.strip() for name, value in reading.asked.query if value.strip()}
     known = await reading.json(f"/v1/studies/{names['study']}")
     query = [(name, value) for name, value in given.items() if name in {*_FILTERS, "limit"}]
@@ -68,7 +68,7 @@ def cursor_of(address: str | None) -> str | None:
     return None if address is None else dict(parse_qsl(urlsplit(address).query))["cursor"]
 
 
-async def _patient(reading: Reading, names: Names) -> dict[str, Any]:
+async def _patient(reading: PageReading, names: Names) -> dict[str, Any]:
     study, patient = names["study"], names["patient"]
     base, pinned = f"/v1/studies/{study}", reading.pinned
     timeline = await reading.json(f"{base}/patients/{patient}", pinned)
@@ -107,12 +107,12 @@ async def _patient(reading: Reading, names: Names) -> dict[str, Any]:
     }
 
 
-async def _chart(reading: Reading, path: str, query: list[tuple[str, str]], width: str) -> tuple[str, Any] | None:
+async def _chart(reading: PageReading, path: str, query: list[tuple[str, str]], width: str) -> tuple[str, Any] | None:
     drawn = await reading.text(path, [*query, ("width", width)])
     return None if drawn is None else (width, safe_svg(drawn))
 
 
-async def versions_of(reading: Reading, path: str) -> list[dict[str, Any]]:
+async def versions_of(reading: PageReading, path: str) -> list[dict[str, Any]]:
     """The versions of the facts of a patient, all of one revision."""
     found: list[dict[str, Any]] = []
     query = [*reading.pinned, ("limit", _A_READ)]
@@ -198,7 +198,7 @@ def _normal_time(answer: Any, patient: str) -> list[str]:  # noqa: ANN401 - any 
     return said
 
 
-async def _history(reading: Reading, names: Names) -> dict[str, Any]:
+async def _history(reading: PageReading, names: Names) -> dict[str, Any]:
     study, patient = names["study"], names["patient"]
     base = f"/v1/studies/{study}"
     given = {name: value.strip() for name, value in reading.asked.query if value.strip()}

@@ -6,17 +6,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from app.access.callers import Scope
-from app.pages.page import PINNED, Reading, safe_svg, together
+from app.pages.charts import CHARTS
+from app.pages.page import PINNED, PageReading, safe_svg, together
 
-TITLES = {
-    "flow": "From all patients to each figure", "weekly-change": "Change from baseline, week by week",
-    "ck-change": "CK before and after treatment", "response-waterfall": "Best change of each patient",
-    "response-forest": "Rates of response by subgroup", "ck-normal-time": "Time with normal CK",
-    "improvement-score": "Improvement score by visit", "adverse-events": "Adverse events by term",
-    "spells": "Spells of normal CK, courses and events", "specification-curve": "Rates under every definition",
-    "without-effect": "What was seen beside what no effect would look like",
-}  # fmt: skip
-OF_PATIENTS = frozenset({"ck-trajectories", "ck-change", "response-waterfall", "spells"})
+OF_PATIENTS = frozenset(name for name, chart in CHARTS.items() if chart.shows_patients)
 """Charts with a mark for each patient."""
 OF_QUESTION: dict[str, tuple[str, ...]] = {
     "response-rates": ("response-waterfall",),
@@ -37,16 +30,19 @@ OF_OVERVIEW = ("weekly-change", "response-waterfall", "ck-normal-time", "adverse
 
 @dataclass(frozen=True, slots=True)
 class ShownChart:
-    """A chart of a page in two widths."""
+    """A chart of a page in two widths. It has its title and its alternative text in itself."""
 
     name: str
-    title: str
     wide: Markup
     narrow: Markup
 
 
 async def pictures(
-    reading: Reading, study: str, names: Iterable[str], revision: int | None, options: Sequence[tuple[str, str]] = ()
+    reading: PageReading,
+    study: str,
+    names: Iterable[str],
+    revision: int | None,
+    options: Sequence[tuple[str, str]] = (),
 ) -> list[ShownChart]:
     """The charts that there are, of this revision. Who may not read patients sees none that has a mark for each."""
     known = [name for name in names if Scope.READ_PATIENTS in reading.asked.caller.scopes or name not in OF_PATIENTS]
@@ -60,8 +56,4 @@ async def pictures(
         )
     )
     pairs = zip(known, drawn[::2], drawn[1::2], strict=True)
-    return [
-        ShownChart(name, TITLES[name], safe_svg(wide), safe_svg(narrow))
-        for name, wide, narrow in pairs
-        if wide and narrow
-    ]
+    return [ShownChart(name, safe_svg(wide), safe_svg(narrow)) for name, wide, narrow in pairs if wide and narrow]

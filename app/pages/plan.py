@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from app.analyses.planning.sample_size import ChangePlan, MedianPlan, ProportionPlan
 from app.pages.controls import controls, elsewhere, given
 from app.pages.labels import sentence
-from app.pages.page import Names, Page, Reading, Refused, together
+from app.pages.page import Names, Page, PageReading, Refused, together
 from app.pages.wording import NO_FIGURE, count, figure, percent
 
 SIZES = (10, 20, 30, 50, 75, 100, 150, 200)
@@ -102,7 +102,7 @@ KINDS = {
 }  # fmt: skip
 
 
-async def _fill(reading: Reading, names: Names) -> dict[str, Any]:
+async def _fill(reading: PageReading, names: Names) -> dict[str, Any]:
     await reading.json("/v1/session")  # who asks, before anything is shown
     name = names.get("plan", "proportion")
     if name not in KINDS:
@@ -132,7 +132,7 @@ async def _fill(reading: Reading, names: Names) -> dict[str, Any]:
 
 
 async def _sizes(
-    reading: Reading, name: str, kind: PlanForm, query: Sequence[tuple[str, str]]
+    reading: PageReading, name: str, kind: PlanForm, query: Sequence[tuple[str, str]]
 ) -> list[tuple[int, float | None]]:
     """What other sizes give under the same assumptions."""
     assumed = [pair for pair in query if pair[0] in kind.assumed]

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.access.callers import Scope
 from app.pages.definitions import Part, parts_of
-from app.pages.page import Names, Page, Reading
+from app.pages.page import Names, Page, PageReading
 from app.protocol.presets import PRESETS
 
 Path = tuple[str | int, ...]
@@ -33,7 +33,7 @@ class Control:
     choices: tuple[tuple[str, str], ...] = ()
 
 
-async def _of_study(reading: Reading, names: Names) -> dict[str, Any]:
+async def _of_study(reading: PageReading, names: Names) -> dict[str, Any]:
     base = f"/v1/studies/{names['study']}"
     protocol = await reading.json(f"{base}/protocol", reading.asked.query)
     can_try = Scope.ANALYSE in reading.asked.caller.scopes and not reading.pinned
@@ -119,7 +119,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tup
     return found
 
 
-async def _presets(reading: Reading, names: Names) -> dict[str, Any]:
+async def _presets(reading: PageReading, names: Names) -> dict[str, Any]:
     listed = await reading.json("/v1/protocols", reading.asked.query)
     presets = listed["items"]
     parts: list[dict[str, tuple[str, ...]]] = [dict(parts_of(each)) for each in presets]
@@ -128,7 +128,7 @@ async def _presets(reading: Reading, names: Names) -> dict[str, Any]:
     return {"presets": presets, "rows": [(title, cells, len(set(cells)) == 1) for title, cells in rows]}
 
 
-async def _preset(reading: Reading, names: Names) -> dict[str, Any]:
+async def _preset(reading: PageReading, names: Names) -> dict[str, Any]:
     protocol = await reading.json(f"/v1/protocols/{names['protocol']}", reading.asked.query)
     parts: list[Part] = parts_of(protocol)
     return {"protocol": protocol, "parts": parts, "text": as_text(protocol)}

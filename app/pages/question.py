@@ -13,7 +13,7 @@ from app.analyses.answer_document import answer_model
 from app.analyses.comparison.study_comparison import BetweenStudies, StudyComparison
 from app.http.representations import Asked, origin_of
 from app.pages.controls import PAGE_ONLY, FormControl, controls, elsewhere, given
-from app.pages.page import PINNED, Names, Page, Reading, Refused
+from app.pages.page import PINNED, Names, Page, PageReading, Refused
 from app.pages.pictures import OF_QUESTION, pictures
 from app.pages.questions import ABOUT
 from app.pages.tables import tables_of
@@ -22,7 +22,7 @@ _PASSED_ON = frozenset({*PINNED, "other_revision", "code"})
 """Parameters that are no controls."""
 
 
-async def _question(reading: Reading, names: Names) -> dict[str, Any]:
+async def _question(reading: PageReading, names: Names) -> dict[str, Any]:
     name = names["name"]
     if name not in QUESTIONS:
         raise Refused(await reading.document(reading.asked.path, given(reading.asked.query)))
@@ -36,13 +36,13 @@ async def _question(reading: Reading, names: Names) -> dict[str, Any]:
     return {"title": asked.title, "about": ABOUT[name], "scripted": True} | shown
 
 
-async def _comparison(reading: Reading, names: Names) -> dict[str, Any]:
+async def _comparison(reading: PageReading, names: Names) -> dict[str, Any]:
     shown = await _answered(reading, BetweenStudies, answer_model(StudyComparison))
     about = f"The study {names['study']} with the study {names['other']}. The protocol of the first is used for both."
     return {"title": "Do two studies respond differently?", "about": about, "scripted": False} | shown
 
 
-async def _answered(reading: Reading, options: type[BaseModel], model: type[BaseModel]) -> dict[str, Any]:
+async def _answered(reading: PageReading, options: type[BaseModel], model: type[BaseModel]) -> dict[str, Any]:
     """The answer to what the controls say; where one of them is refused, only the controls, with what is wrong."""
     asked = reading.asked
     query = given(asked.query)

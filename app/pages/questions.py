@@ -4,7 +4,7 @@ from typing import Any
 
 from app.analyses import QUESTIONS
 from app.pages.headlines import headlines
-from app.pages.page import Names, Page, Reading
+from app.pages.page import Names, Page, PageReading
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Did they respond?", ("response-rates", "improvement-score", "definition-of-improvement", "specification-curve")),
@@ -41,7 +41,7 @@ ABOUT = {
 """What each question is for, in a sentence."""
 
 
-async def _fill(reading: Reading, names: Names) -> dict[str, Any]:
+async def _fill(reading: PageReading, names: Names) -> dict[str, Any]:
     study = names["study"]
     report = await reading.json(f"/v1/studies/{study}/analyses", reading.pinned)
     studies = await reading.if_allowed("/v1/studies", [("limit", "100")])

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from app.http.representations import origin_of
 from app.pages.definitions import parts_of
-from app.pages.page import Names, Page, Reading, Refused, together
+from app.pages.page import Names, Page, PageReading, Refused, together
 from app.pages.strobe import strobe_items
 from app.pages.wording import NO_FIGURE, count, day, percent, words
 
@@ -63,7 +63,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PrintedTable:
     """A table with its caption. The first column names the rows; a row with one cell is the heading of those below.
     `check` is the address that gives its figures.
     """
@@ -85,11 +85,11 @@ class Picture:
     kind: str = "picture"
 
 
-Block = Section | Text | Items | Terms | Table | Picture
+Block = Section | Text | Items | Terms | PrintedTable | Picture
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class PrintedReport:
     """What the report of a study says."""
 
     title: str
@@ -103,7 +103,7 @@ class Report:
     """The answer that the figures are from, as JSON."""
 
 
-async def read_report(reading: Reading, study: str) -> Report:
+async def read_report(reading: PageReading, study: str) -> PrintedReport:
     """The report of a study at the revision that is asked for, with the options of the report."""
     asked, home = reading.asked, f"/v1/studies/{study}"
     origin = origin_of(asked.scope)
@@ -117,7 +117,7 @@ async def read_report(reading: Reading, study: str) -> Report:
     drawn = {name: svg for (name, _), svg in zip(CHARTS, svgs, strict=True) if svg is not None}
     options = [each for each in asked.query if each[0] not in {"revision", "as_of"}]
     address = f"{origin}{home}/report?{urlencode([*options, *pinned])}"
-    return Report(
+    return PrintedReport(
         title=about["name"],
         study=study,
         revision=answer["revision"],
@@ -181,7 +181,7 @@ def _blocks(
     yield Section("Who was left out")
     yield from _left_out(analyses, check)
     yield Section("Checklist for a paper (STROBE)")
-    yield Table("What this report gives for each item", ("Item", "Where"), strobe_items())
+    yield PrintedTable("What this report gives for each item", ("Item", "Where"), strobe_items())
     yield Section("Provenance")
     yield _provenance(answer)
 
@@ -212,7 +212,7 @@ def _populations(populations: Mapping[str, int]) -> str:
     )
 
 
-def _flow(steps: Sequence[Mapping[str, Any]], check: str) -> Table:
+def _flow(steps: Sequence[Mapping[str, Any]], check: str) -> PrintedTable:
     rows = tuple(
         (
             words(step["step"].replace(":", ": ")),
@@ -221,7 +221,7 @@ def _flow(steps: Sequence[Mapping[str, Any]], check: str) -> Table:
         )
         for step in steps
     )
-    return Table("Flow of patients", ("Step", "n", "Left out, by reason"), rows, check)
+    return PrintedTable("Flow of patients", ("Step", "n", "Left out, by reason"), rows, check)
 
 
 def _changed(answer: Mapping[str, Any]) -> str:
@@ -235,7 +235,7 @@ def _changed(answer: Mapping[str, Any]) -> str:
     return changed + differs
 
 
-def _table_one(table: Mapping[str, Any], check: str) -> Table:
+def _table_one(table: Mapping[str, Any], check: str) -> PrintedTable:
     columns = ("", *(column["label"] for column in table["columns"]))
     rows: list[tuple[str, ...]] = []
     section = None
@@ -244,10 +244,10 @@ def _table_one(table: Mapping[str, Any], check: str) -> Table:
             section = row["section"]
             rows.append((words(section),))
         rows.append((row["label"], *row["cells"]))
-    return Table("Table 1. Patients at baseline", columns, tuple(rows), check)
+    return PrintedTable("Table 1. Patients at baseline", columns, tuple(rows), check)
 
 
-def _table_two(table: Mapping[str, Any], check: str) -> Table:
+def _table_two(table: Mapping[str, Any], check: str) -> PrintedTable:
     columns = [""]
     for column in table["columns"]:
         prefix = "" if len(table["columns"]) == 1 else f"{column['label']}: "
@@ -258,7 +258,7 @@ def _table_two(table: Mapping[str, Any], check: str) -> Table:
         for cell in row["cells"]:
             cells += [cell["text"][name] for name in ("n", "estimate", "interval", "p")]
         rows.append(tuple(cells))
-    return Table("Table 2. Outcomes", tuple(columns), tuple(rows), check)
+    return PrintedTable("Table 2. Outcomes", tuple(columns), tuple(rows), check)
 
 
 def _safety(part: Mapping[str, Any], check: str) -> Iterator[Block]:
@@ -266,7 +266,7 @@ def _safety(part: Mapping[str, Any], check: str) -> Iterator[Block]:
         group = "" if not result.get("group") else f" ({', '.join(map(str, result['group'].values()))})"
         terms = tuple((row["term"], str(row["patients"]), str(row["events"])) for row in result["by_term"])
         if terms:
-            yield Table(f"Adverse events by term{group}", ("Term", "Patients", "Events"), terms, check)
+            yield PrintedTable(f"Adverse events by term{group}", ("Term", "Patients", "Events"), terms, check)
         else:
             yield Text(f"No adverse event was reported{group}.")
 
@@ -283,7 +283,7 @@ def _claims(analyses: Mapping[str, Any]) -> Iterator[Block]:
             if claim["code"] != "description"
         )
         if rows:
-            yield Table(words(name), ("Claim", "", "Because"), rows)
+            yield PrintedTable(words(name), ("Claim", "", "Because"), rows)
 
 
 def _caveats(analyses: Mapping[str, Any]) -> Iterator[str]:
@@ -309,7 +309,9 @@ def _left_out(analyses: Mapping[str, Any], check: Any) -> Iterator[Block]:  # no
     )
     if rows:
         columns = ("Question", "Reason", "Measure", "Patients")
-        yield Table("Patients who are in no figure, by reason", columns, tuple(dict.fromkeys(rows)), check("analyses"))
+        yield PrintedTable(
+            "Patients who are in no figure, by reason", columns, tuple(dict.fromkeys(rows)), check("analyses")
+        )
     else:
         yield Text("Nobody was left out.")
 
@@ -329,7 +331,7 @@ def _provenance(answer: Mapping[str, Any]) -> Terms:
     )
 
 
-async def _fill(reading: Reading, names: Names) -> dict[str, Any]:
+async def _fill(reading: PageReading, names: Names) -> dict[str, Any]:
     return {"report": await read_report(reading, names["study"])}
 
 

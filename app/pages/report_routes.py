@@ -13,11 +13,11 @@ from app.errors import Erased, NotAcceptable, NotFound, NotInstalled, TakesTooLo
 from app.http.answers import Asking
 from app.http.dependencies import At, IfNoneMatch, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, refuses
-from app.http.representations import Document
+from app.http.representations import ServedDocument
 from app.http.responses import etag_from, matches, preferred, tagged
-from app.pages.page import Reading, Refused
+from app.pages.page import PageReading, Refused
 from app.pages.printing import PDF, check_installed, printed
-from app.pages.report import Report, read_report
+from app.pages.report import PrintedReport, read_report
 from app.pages.site import HTML, environment, made_by
 
 router = APIRouter(tags=["analyses"])
@@ -58,7 +58,7 @@ async def get_printed_report(
     """
     del at, options  # they are passed on with the query, and checked here
     media_type = _asked_for(request)
-    reading = Reading(request.state.asked)
+    reading = PageReading(request.state.asked)
     try:
         report = await asker.while_here(read_report(reading, study))
     except Refused as refused:
@@ -96,11 +96,11 @@ def _asked_for(request: Request) -> str:
     return media_type
 
 
-def written_as(template: str, report: Report) -> bytes:
+def written_as(template: str, report: PrintedReport) -> bytes:
     """The report in the form of a template."""
     return environment().get_template(template).render(report=report).encode()
 
 
-def passed_on(document: Document) -> Response:
+def passed_on(document: ServedDocument) -> Response:
     """A refusal of a part, as it is."""
     return Response(document.body, document.status, {"Content-Type": document.headers["content-type"]})

@@ -21,7 +21,7 @@ from app.errors import ServiceError, TooLarge
 from app.http.addresses import path_of
 from app.http.authentication import who_is_asked
 from app.http.problems import problem
-from app.http.representations import Asked, Document, Representation
+from app.http.representations import Asked, Representation, ServedDocument
 from app.http.responses import etag_from, matches
 from app.pages import (
     any_answer,
@@ -39,7 +39,7 @@ from app.pages import (
     report,
     verify_figure,
 )
-from app.pages.page import PINNED, Names, Page, Part, Reading, Refused, together
+from app.pages.page import PINNED, Names, Page, PageReading, Part, Refused, together
 from app.pages.wording import FILTERS, count
 
 HTML = "text/html"
@@ -121,7 +121,7 @@ class Site:
         if kept is not None:
             return _reply(*kept, if_none_match)
         page, names = self._page(asked.path)
-        reading = Reading(asked)
+        reading = PageReading(asked)
         erasures = asked.state.answers.erasures(names.get("study", ""))
         try:
             shown = await page.fill(reading, names)
@@ -132,7 +132,7 @@ class Site:
         if "redirect" in shown:
             return Response(status_code=303, headers={"Location": str(shown["redirect"])})
         if "file" in shown:
-            found: Document = shown["file"]
+            found: ServedDocument = shown["file"]
             return Response(found.body, found.status, dict(found.headers))
         body = await run_sync(partial(written, asked, page.template, names, shown))
         key = self._remember(asked, place, reading)
@@ -155,7 +155,7 @@ class Site:
         body = asked.state.answers.get(key)
         return None if body is None else (body, 200, key)
 
-    def _remember(self, asked: Asked, place: str, reading: Reading) -> str | None:
+    def _remember(self, asked: Asked, place: str, reading: PageReading) -> str | None:
         """The key under which the page is kept; `None` if a document has no tag."""
         tags = [tag for _, _, tag in reading.parts]
         if None in tags:
@@ -181,7 +181,7 @@ async def answered(asked: Asked, template: str, names: Names, shown: Mapping[str
     return _reply(await run_sync(partial(written, asked, template, names, shown)), status, None, None)
 
 
-async def fault_page(asked: Asked, document: Document, names: Names) -> Response:
+async def fault_page(asked: Asked, document: ServedDocument, names: Names) -> Response:
     """The page of a refusal: what is wrong, and what to do next."""
     problem = document.json() if document.is_json else {"title": "No answer", "detail": "", "errors": []}
     known = {} if document.status in {401, 403} else names

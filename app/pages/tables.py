@@ -38,7 +38,7 @@ _WHOSE = ("which", "measure", "strategy", "estimate", "rule", "endpoint", "term"
 
 
 @dataclass(frozen=True, slots=True)
-class Heading:
+class ColumnHeading:
     """A heading, and what explains it."""
 
     label: str
@@ -51,7 +51,7 @@ class ShownTable:
 
     name: str
     title: str
-    columns: list[Heading]
+    columns: list[ColumnHeading]
     rows: list[list[ShownCell]]
     more: int = 0
     upright: bool = False
@@ -62,7 +62,7 @@ class ShownTable:
         return self.name.rpartition(".")[2] in _FOLDED
 
     @property
-    def notes(self) -> list[Heading]:
+    def notes(self) -> list[ColumnHeading]:
         """The columns with an explanation."""
         return [column for column in self.columns if column.note]
 
@@ -75,9 +75,9 @@ class _Inside:
     rows: list[tuple[str, Given]] = field(default_factory=list)
 
 
-Found = Iterator[tuple[str, Heading, ShownCell]]
+Found = Iterator[tuple[str, ColumnHeading, ShownCell]]
 """The cells of a row, each with its key and its column."""
-Row = dict[str, tuple[Heading, ShownCell]]
+Row = dict[str, tuple[ColumnHeading, ShownCell]]
 
 
 def tables_of(answer: Given, kind: Any, *, whole: bool = False) -> list[ShownTable]:  # noqa: ANN401 - a model
@@ -133,7 +133,7 @@ class _Writer:
             key, part = f"{prefix}{name}", self._part(schema, name)
             if name == "group" and not isinstance(value, str):
                 for each, of in (value or {}).items():
-                    yield f"group.{each}", Heading(words(each)), ShownCell(of or "not known")
+                    yield f"group.{each}", ColumnHeading(words(each)), ShownCell(of or "not known")
             elif name in {"interval", "intervals"}:
                 for of, interval in own.others:
                     place = f"{key}.{of}.{interval['method']}"
@@ -146,12 +146,12 @@ class _Writer:
             elif _are_rows(value):
                 inside.setdefault(key, _Inside(part)).rows.extend((whose, each) for each in value)
             else:
-                column = Heading(_heading(prefix, name), _note(part))
+                column = ColumnHeading(_heading(prefix, name), _note(part))
                 yield self._single(row, name, key, column, own)
 
     def _single(
-        self, row: Given, name: str, key: str, column: Heading, own: "_Intervals"
-    ) -> tuple[str, Heading, ShownCell]:
+        self, row: Given, name: str, key: str, column: ColumnHeading, own: "_Intervals"
+    ) -> tuple[str, ColumnHeading, ShownCell]:
         value = row[name]
         if _is_interval(value):
             return key, _with_interval(column, value), interval_cell(row, value)
@@ -216,7 +216,7 @@ def _is_test(value: object) -> bool:
 
 def _paper(name: str, value: Given) -> ShownTable:
     """A table that the answer has as text already."""
-    columns = [Heading("Characteristic"), *(Heading(column["label"]) for column in value["columns"])]
+    columns = [ColumnHeading("Characteristic"), *(ColumnHeading(column["label"]) for column in value["columns"])]
     rows, section = [], None
     for row in value["rows"]:
         if row.get("section") != section:
@@ -261,28 +261,28 @@ def _level(interval: Given) -> str:
     return f"{percent(interval['level'], 2).replace('.00', '')} CI"
 
 
-def _with_interval(column: Heading, interval: Given) -> Heading:
+def _with_interval(column: ColumnHeading, interval: Given) -> ColumnHeading:
     note = f"{column.note} Confidence interval: {method(interval['method'])}."
-    return Heading(f"{column.label} ({_level(interval)})", note.strip())
+    return ColumnHeading(f"{column.label} ({_level(interval)})", note.strip())
 
 
-def _interval_column(prefix: str, of: str, interval: Given) -> Heading:
+def _interval_column(prefix: str, of: str, interval: Given) -> ColumnHeading:
     if "estimate" in interval:
-        return _with_interval(Heading(_heading(prefix, of)), interval)
-    return Heading(f"{_heading(prefix, of)}: {_level(interval)}, {method(interval['method'])}")
+        return _with_interval(ColumnHeading(_heading(prefix, of)), interval)
+    return ColumnHeading(f"{_heading(prefix, of)}: {_level(interval)}, {method(interval['method'])}")
 
 
-def _test_column(prefix: str, name: str, test: Given) -> Heading:
+def _test_column(prefix: str, name: str, test: Given) -> ColumnHeading:
     before = _title(prefix.strip(".")) if prefix else "" if name in {"test", "tests"} else label(name)
     adjusted = f"adjusted by {method(test['adjustment'])}" if test.get("adjustment") else "not adjusted"
     heading = f"p, {method(test['method'])}" if name in {"test", "tests"} else "p"
     note = f"Two-sided p value: {method(test['method'])}, {adjusted}."
-    return Heading(f"{before}: {heading}" if before else heading, note)
+    return ColumnHeading(f"{before}: {heading}" if before else heading, note)
 
 
 def _laid_out(name: str, title: str, rows: Sequence[Row], more: int) -> ShownTable:
     """The rows under the union of their columns, without those that are empty everywhere."""
-    columns: dict[str, Heading] = {}
+    columns: dict[str, ColumnHeading] = {}
     for row in rows:
         for key, (column, _) in row.items():
             columns.setdefault(key, column)
@@ -293,5 +293,5 @@ def _laid_out(name: str, title: str, rows: Sequence[Row], more: int) -> ShownTab
     )
 
 
-def _is_empty(cells: Iterable[tuple[Heading, ShownCell] | None]) -> bool:
+def _is_empty(cells: Iterable[tuple[ColumnHeading, ShownCell] | None]) -> bool:
     return all(cell is None or (cell[1].text == NO_FIGURE and not cell[1].why) for cell in cells)

@@ -13,9 +13,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request, Response
 
 from app.http.dependencies import PatientId, StudyId
-from app.http.representations import Asked, Document
+from app.http.representations import Asked, ServedDocument
 from app.pages.facts import FactLine, Version, key_of, lines_of, note_in_words
-from app.pages.page import Reading, Refused
+from app.pages.page import PageReading, Refused
 from app.pages.patients import versions_of
 from app.pages.routes import Text, asked_of, token_header
 from app.pages.site import answered, fault_page
@@ -44,7 +44,7 @@ async def take_back(
     asked, names = asked_of(request), {"study": study, "patient": patient}
     address = f"/v1/studies/{study}/patients/{quote(patient)}"
     try:
-        versions = await versions_of(Reading(asked), f"{address}/history")
+        versions = await versions_of(PageReading(asked), f"{address}/history")
     except Refused as refused:
         return await fault_page(asked, refused.document, names)
     version = next((each for each in versions if each["standing"] and key_of(each) == fact), None)
@@ -58,7 +58,7 @@ async def take_back(
     return await answered(asked, "take_back.html", names, _shown(patient, line, outcome.json(), done))
 
 
-async def _sent(asked: Asked, address: str, version: Version, token: str, *, rehearse: bool) -> Document:
+async def _sent(asked: Asked, address: str, version: Version, token: str, *, rehearse: bool) -> ServedDocument:
     query = [("receipt", "full"), *([("rehearse", "true")] if rehearse else [])]
     patient = address.rpartition("/")[2]
     headers = [*JSON_BODY, *token_header(token)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 
 from app.http.dependencies import StudyId
-from app.http.representations import Document
+from app.http.representations import ServedDocument
 from app.pages.page import together
 from app.pages.protocols import as_text, differences, with_controls
 from app.pages.routes import Text, asked_of, see_other, token_header
@@ -63,7 +63,7 @@ def _tried(stored: dict[str, Any], written: str, form: Mapping[str, str]) -> Any
     return changed
 
 
-def _shown(stored: Document, tried: dict[str, Any], found: list[Document]) -> dict[str, Any]:
+def _shown(stored: ServedDocument, tried: dict[str, Any], found: list[ServedDocument]) -> dict[str, Any]:
     answers = [document.json() for document in found]
     half = len(QUESTIONS)
     before, after = (figures_of(dict(zip(QUESTIONS, part, strict=True))) for part in (answers[:half], answers[half:]))

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from app.analyses.verify import PrintedDifference, PrintedInterval, PrintedProportion, PrintedRate
 from app.pages.controls import FormControl, controls, elsewhere, given
-from app.pages.page import Names, Page, Reading, Refused
+from app.pages.page import Names, Page, PageReading, Refused
 
 KINDS: dict[str, tuple[str, type[BaseModel]]] = {
     "proportion": ("k of n patients", PrintedProportion),
@@ -24,7 +24,7 @@ _OWN = frozenset({"kind", "interval"})
 AGREEMENT = {"agrees": "agrees", "last_digit": "differs in the last digit", "differs": "differs"}
 
 
-async def _fill(reading: Reading, names: Names) -> dict[str, Any]:
+async def _fill(reading: PageReading, names: Names) -> dict[str, Any]:
     del names
     await reading.json("/v1/session")  # who asks, before anything is shown
     query = given(reading.asked.query)

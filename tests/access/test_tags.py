@@ -8,7 +8,7 @@ def tags(client, study):
     home = f"/v1/studies/{study}"
     paths = [
         home, f"{home}/protocol", f"{home}/patients/P00", f"{home}/analyses", f"{home}/analyses/response-rates",
-        f"{home}/datasets", f"{home}/datasets/adsl.csv", f"{home}/charts", f"{home}/charts/flow.svg",
+        f"{home}/datasets", f"{home}/datasets/adsl.csv", f"{home}/charts", f"{home}/charts/flow.svg", f"{home}/report",
         f"/fhir/{study}/MeasureReport/response-rates",
     ]  # fmt: skip
     return {path.removeprefix(home): client.get(path).headers["etag"] for path in paths}

@@ -57,6 +57,7 @@ def reads(client: Documented) -> None:
         *(
             f"{TRIAL}/datasets/adeff.xpt",
             f"{TRIAL}/changes/stream?from=0&seconds=1",
+            f"{TRIAL}/report",
             f"{TRIAL}/series?measure=CK&limit=2",
             f"{TRIAL}/series?measure=MMT&patient=P01",
         ),

@@ -175,6 +175,7 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "GET /v1/studies/{study}/datasets": "listDatasets",
         "GET /v1/studies/{study}/datasets/{name}": "getDataset",
         "GET /v1/studies/{study}/series": "getSeries",
+        "GET /v1/studies/{study}/report": "getPrintedReport",
         "GET /v1/studies/{study}/charts": "listCharts",
         "GET /v1/studies/{study}/charts/{name}": "getChart",
         "GET /v1/studies/{study}/revisions": "listRevisions",

@@ -1,5 +1,8 @@
 """Pages are asked of the applications that the tests of the API and of the keys use."""
 
+import pytest
+
+from app.pages import overview, question
 from tests.access.conftest import migrated, service, start, url
 from tests.api.conftest import (
     anywhere,
@@ -15,5 +18,16 @@ from tests.journeys.conftest import demo
 
 __all__ = [
     "anywhere", "client", "demo", "migrated", "migrated_database", "migrated_file", "migrated_postgres_url",
-    "migrated_url", "serve", "service", "sqlite_url", "start", "url",
+    "migrated_url", "serve", "service", "sqlite_url", "start", "undrawn", "url",
 ]  # fmt: skip
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without their charts: to draw them takes seconds, and the tests of the charts do it."""
+
+    async def none(*_):
+        return []
+
+    for page in (overview, question):
+        monkeypatch.setattr(page, "pictures", none)

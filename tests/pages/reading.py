@@ -49,7 +49,7 @@ class Read(HTMLParser):
             self.links.append((_plain("".join(self.parts[self._link :])), self._address))
         if tag in {"td", "th"} and self.rows:
             self.rows[-1].append(_plain("".join(self.parts[self._cell :])))
-        while self._open and self._open.pop() != tag:
+        while tag in self._open and self._open.pop() != tag:
             pass
 
     def handle_data(self, data: str) -> None:

@@ -106,7 +106,7 @@ def test_messages_say_the_same(trial):
     assert "Messages: 1 accepted" in text
     assert "1 not ours" in text
     assert "1 set aside" in text
-    assert "The result is a text and not a number." in text
+    assert "waits on the worklist. Why Times Where The result is a text and not a number." in text
     assert "This code of the laboratory means this result : L|CKN = CK" in text
 
 

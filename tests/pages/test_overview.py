@@ -12,6 +12,8 @@ from app.pages.page import Reading
 from tests.api.examples import fill, make_study, timeline
 from tests.pages.shown import shown
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_the_headline_figures_are_those_of_the_report_with_their_intervals_and_claims(demo):
     page = shown(demo, "/v1/studies/demo.html")

@@ -7,10 +7,12 @@ import pytest
 
 from app.access.callers import Scope
 from app.analyses import QUESTIONS
-from app.pages.pictures import OF_OVERVIEW, OF_QUESTION, TITLES
+from app.pages.charts import CHARTS
+from app.pages.pictures import OF_OVERVIEW, OF_PATIENTS, OF_QUESTION
 from app.pages.questions import ABOUT, GROUPS
 from tests.pages.shown import shown
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 HOME = "/v1/studies/demo/analyses"
 RATES = f"{HOME}/response-rates.html"
 
@@ -117,9 +119,10 @@ def test_who_may_not_read_patients_is_not_offered_their_list(service):
     assert analyst.get("/v1/studies/mine/analyses/what-is-missing.html").status_code == 403
 
 
-def test_every_chart_of_a_page_has_a_title():
+def test_every_chart_of_a_page_exists_and_those_of_patients_are_named():
     named = {name for names in OF_QUESTION.values() for name in names} | set(OF_OVERVIEW)
-    assert named <= TITLES.keys()
+    assert named <= CHARTS.keys()
+    assert named & OF_PATIENTS == {"response-waterfall", "spells"}
     assert OF_QUESTION.keys() <= QUESTIONS.keys()
 
 
