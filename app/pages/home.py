@@ -25,7 +25,8 @@ async def _studies(reading: PageReading, names: Names) -> dict[str, Any]:
 async def _around(reading: PageReading) -> dict[str, Any]:
     """The first steps, and what the form of a new study offers to those who may create one."""
     root = await reading.json("/")
-    presets = await reading.json("/v1/protocols") if Scope.ADMIN in reading.asked.caller.scopes else {"items": []}
+    offers = {Scope.ADMIN, Scope.READ} <= reading.asked.caller.scopes
+    presets = await reading.json("/v1/protocols") if offers else {"items": []}
     first = sorted(presets["items"], key=lambda preset: preset["id"] != PRESET_OF_NEW_STUDIES)
     return {"steps": root["first_steps"], "presets": first}
 

@@ -87,7 +87,7 @@ class ClientA:
 
     def __init__(self, client: TestClient, steady: Steady, key: str, other: Any) -> None:
         self.client, self.steady, self.other = client, steady, other
-        self.headers = {"Authorization": f"Bearer {key}"}
+        self.headers = {"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"}  # gzip shows what is random
         self.heard: list[tuple[Any, ...]] = []
 
     def send(self, method: str, path: str, **more: Any) -> Any:
