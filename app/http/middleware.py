@@ -42,6 +42,7 @@ from app.errors import (
     HeadersTooLarge,
     InvalidDocument,
     ServiceError,
+    UnsupportedMediaType,
 )
 from app.http.addresses import check_address
 from app.http.metrics import Metrics, Traffic
@@ -134,6 +135,7 @@ class RequestGuard:
             self.check_origin(headers.getlist("origin"), host)
         else:
             self.check_page(headers)
+        check_form(headers.get("content-type", "").lower())
         length = headers.get("content-length", "0")
         # NDJSON may be stored while it arrives. For a route that does not, `limited` checks the size.
         lines = headers.get("content-type", "").strip().lower() == NDJSON
@@ -203,6 +205,12 @@ class RequestGuard:
             return message if message["type"] == "http.disconnect" else {**message, "body": whole.getvalue()}
 
         return receiving
+
+
+def check_form(kind: str) -> None:
+    """Refuse a form that names a charset, which no browser does: some codecs need minutes for a field."""
+    if kind.lstrip().startswith("multipart/") and "charset" in kind:
+        raise UnsupportedMediaType("A form is read as UTF-8. Leave out its charset.")
 
 
 def each_once(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
