@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 from cachetools import LRUCache
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as ScopeOf
 
@@ -116,7 +117,7 @@ class Site:
     async def show(self, asked: Asked) -> Response:
         """The page of an address. If nothing that it shows has changed, the page of before."""
         place = f"{asked.path}?{urlencode(asked.query)}"
-        if_none_match = dict(asked.scope["headers"]).get(b"if-none-match", b"").decode() or None
+        if_none_match = ",".join(Headers(scope=asked.scope).getlist("if-none-match")) or None
         kept = await self._kept(asked, place)
         if kept is not None:
             return _reply(*kept, if_none_match)
@@ -148,8 +149,9 @@ class Site:
         if known is None:
             return None
         first, *others = known  # the first one is counted by the rate of the caller, and the others are not
-        found = [await asked.get(*first), *await together(*(asked.get(*part) for part in others))]
-        if any(document.status != 304 for document in found):
+        if (await asked.get(*first)).status != 304:
+            return None
+        if any(found.status != 304 for found in await together(*(asked.get(*part) for part in others))):
             return None
         key = _key(asked, place, [tag for _, _, tag in known])
         body = asked.state.answers.get(key)
