@@ -133,8 +133,10 @@ class RequestGuard:
         host = self.checked_host(headers.getlist("host"))
         if scope["method"] not in SAFE_METHODS:
             self.check_origin(headers.getlist("origin"), host)
+            self.check_page(headers, followed=False)
         else:
-            self.check_page(headers)
+            document = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+            self.check_page(headers, followed=document)
         check_form(headers.get("content-type", "").lower())
         length = headers.get("content-length", "0")
         # NDJSON may be stored while it arrives. For a route that does not, `limited` checks the size.
@@ -156,11 +158,10 @@ class RequestGuard:
         if not own.union(self.settings.origins).issuperset(given):
             raise ForeignOrigin("The Origin header names no application that may write; see MYORESPONSE_CORS_ORIGINS.")
 
-    def check_page(self, headers: Headers) -> None:
-        """Refuse to be a part of a page of another origin: it could measure answers that it cannot read. Browsers say
-        whose page it is. A link to a page of ours may be followed.
+    def check_page(self, headers: Headers, *, followed: bool) -> None:
+        """Refuse to be a part of a page of another origin: it could measure answers that it cannot read, or change
+        something. Browsers say whose page it is. A link to a page of ours may be `followed`.
         """
-        followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
         foreign = headers.get("sec-fetch-site") in {"cross-site", "same-site"}
         if foreign and not followed and headers.get("origin") not in self.settings.origins:
             raise ForeignOrigin("A page of another origin asks for this; see MYORESPONSE_CORS_ORIGINS.")
