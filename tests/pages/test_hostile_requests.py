@@ -113,3 +113,37 @@ def test_work_in_threads_waits_until_the_libraries_are_loaded(monkeypatch):
         return await workers.run([], lambda _: loaded.is_set())
 
     assert run(asked())
+
+
+@pytest.mark.parametrize(("revision", "status"), [("999", 404), ("abc", 422)])
+def test_an_overview_of_a_revision_that_is_not_there_says_so(client, revision, status):
+    fill(client, 1)
+    answer = client.get(f"/v1/studies/trial.html?revision={revision}")
+    assert answer.status_code == status
+    assert "scope analyse" not in answer.text
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_form_of_another_site_is_refused_by_what_the_browser_says_of_it(client, site):
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    form = {"id": "made", "name": "Made", "protocol": "seed-2008"}
+    assert client.post("/pages/studies", data=form, headers=headers).status_code == 403
+    assert client.get("/v1/studies/made").status_code == 404
+    assert client.post("/pages/studies", data=form, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_page_is_kept_once_with_what_it_was_made_from_and_dropped_with_an_erased_person(client):
+    fill(client, 2)
+    answers = client.app_state["app_state"].answers
+    path = "/v1/studies/trial/analyses/response-rates.html?patients=true"
+    shown = client.get(path)
+    assert shown.status_code == 200
+    kept = answers._kept
+    [page] = [body for _, body in kept.values() if b"<html" in body]
+    assert b"P01" in page
+    assert b'"patients","true"' in page.partition(b"\n")[0]
+    assert client.delete("/v1/studies/trial/patients/P01?erase=true").status_code == 204
+    assert not any(b"P01" in body for _, body in kept.values())
+    again = client.get(path, headers={"If-None-Match": shown.headers["etag"]})
+    assert (again.status_code, "P01" in again.text) == (200, False)
