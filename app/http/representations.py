@@ -40,6 +40,10 @@ _LEFT_OUT = frozenset(
 """Headers of a request that its parts do not have."""
 
 
+_ROUTED = frozenset({"route", "path_params", "endpoint", "fastapi"})
+"""What the router notes in a request; its parts are routed anew."""
+
+
 class NoDocument(Exception):
     """An answer that is a stream, or too large to be shown."""
 
@@ -115,7 +119,7 @@ class Asked:
             kept.append((b"content-length", str(len(body)).encode()))
         accept = (b"accept", f"{JSON}, */*;q=0.1".encode())
         scope = {
-            **{name: value for name, value in self.scope.items() if name not in {"route", "path_params", "endpoint"}},
+            **{name: value for name, value in self.scope.items() if name not in _ROUTED},
             "method": method,
             "path": path,
             "raw_path": path.encode(),
