@@ -15,7 +15,8 @@ from app.errors import NotFound
 from app.http.representations import Asked
 from app.pages.site import FILES, file_digest
 
-router = APIRouter(include_in_schema=False)
+# A file in a form would be written to a temporary file. The form that takes files reads them by itself.
+router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
 _OWN_PLACE = re.compile(r"/(?!/)[!-\[\]-~]*")
 """An address of this host, as a header may hold it. Browsers read two slashes, or a backslash, as another host."""
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}

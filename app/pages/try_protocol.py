@@ -16,7 +16,7 @@ from app.pages.wording import figure, interval_text, percent
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
 QUESTIONS = ("response-rates", "ck-normal-time", "ck-change", "adverse-reactions")
 """The questions whose headline figures are compared."""
 _JSON = [(b"content-type", b"application/json")]

@@ -67,8 +67,17 @@ def test_a_form_whose_charset_would_take_minutes_is_refused_at_once(client, char
 def test_a_form_of_many_fields_is_refused_before_it_is_read(client):
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     began = time.process_time()
-    assert client.post("/pages/sign-in", content=b"&" * 4_000_000, headers=kind).status_code == 400
+    assert client.post("/pages/sign-in", content=b"&" * 4_000_000, headers=kind).status_code == 413
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("form", ["sign-in", "studies", "studies/trial/protocol/try", "studies/trial/set-aside/1"])
+def test_a_file_in_a_form_that_takes_none_is_refused_and_not_written(client, form, monkeypatch):
+    fill(client, 1)
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile", None)  # would fail
+    answer = client.post(f"/pages/{form}", files={"file": ("a.csv", b"a" * 2_000_000)}, data={"key": "a"})
+    assert answer.status_code == 400
+    assert "The form cannot be read." in answer.text
 
 
 def test_no_form_of_a_stranger_is_read_but_those_of_signing_in_and_out(service, monkeypatch):
