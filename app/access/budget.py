@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from app.access.admission import Admitted
 from app.errors import TooLarge
-from app.readers.budget import LINES, ROWS, VALUES, Limit
+from app.readers.budget import FIELDS, LINES, ROWS, VALUES, Limit
 
-_LIMITS = {"json": VALUES, "csv": ROWS, "er7": LINES, "hl7-v2": LINES}
+_LIMITS = {"json": VALUES, "csv": ROWS, "er7": LINES, "hl7-v2": LINES, "x-www-form-urlencoded": FIELDS}
 """By the end of the media type."""
 
 

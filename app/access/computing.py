@@ -75,7 +75,9 @@ class ThreadWorkers(Workers):
         self._warming = threading.Thread(target=warm, name="warm", daemon=True)
 
     async def run(self, studies: Sequence[str], work: Work) -> bytes:
-        """See `Workers`."""
+        """See `Workers`. Work waits until all libraries are loaded: if two threads load them, one may fail."""
+        if self._warming.is_alive():
+            await run_sync(self._warming.join)
         running = asyncio.ensure_future(run_sync(work, self._place))
         try:
             return await asyncio.shield(running)

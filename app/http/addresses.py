@@ -22,11 +22,16 @@ _PART = rf"(?:[A-Za-z0-9_~!$&'()*+,=:@.-]|%(?i:{_ENCODED}))+"
 _ONE_FORM = re.compile(rf"(?:/(?!\.\.?(?:/|\Z)){_PART})*/?".encode())
 
 
-def check_address(scope: Scope) -> None:
-    """Raise `AmbiguousAddress` unless the path is in the form that this service reads."""
+def is_in_one_form(scope: Scope) -> bool:
+    """Whether the path is in the form that this service reads."""
     path: str = scope["path"]
     sent: bytes = scope.get("raw_path") or path.encode()
-    if not sent or _ONE_FORM.fullmatch(sent) is None or unquote(sent.decode("ascii")) != path:
+    return bool(sent) and _ONE_FORM.fullmatch(sent) is not None and unquote(sent.decode("ascii")) == path
+
+
+def check_address(scope: Scope) -> None:
+    """Raise `AmbiguousAddress` unless the path is in the form that this service reads."""
+    if not is_in_one_form(scope):
         raise AmbiguousAddress
 
 

@@ -52,6 +52,8 @@ _PROBES = frozenset({"/livez", "/readyz"})
 """Addresses without a limit: who watches the service must see that it runs."""
 _OPEN_BELOW = ("/docs/", "/pages/files/", "/problems/")
 _FORMS = "/pages/"
+_OPEN_FORMS = frozenset({"/pages/sign-in", "/pages/sign-out"})
+"""The forms that a sender without a key may fill in. Every other one is refused before it is read."""
 
 
 def needs_key(settings: Settings, scope: Scope) -> bool:
@@ -172,7 +174,7 @@ class Authentication:
         """Whether everybody may read this address."""
         path = path_of(scope)
         if scope["method"] == "POST":
-            return path.startswith(_FORMS)
+            return path in _OPEN_FORMS
         return scope["method"] == "GET" and (path in _OPEN_PATHS or path.startswith(_OPEN_BELOW))
 
 

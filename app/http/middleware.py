@@ -42,6 +42,7 @@ from app.errors import (
     HeadersTooLarge,
     InvalidDocument,
     ServiceError,
+    UnsupportedMediaType,
 )
 from app.http.addresses import check_address
 from app.http.metrics import Metrics, Traffic
@@ -132,8 +133,11 @@ class RequestGuard:
         host = self.checked_host(headers.getlist("host"))
         if scope["method"] not in SAFE_METHODS:
             self.check_origin(headers.getlist("origin"), host)
+            self.check_page(headers, followed=False)
         else:
-            self.check_page(headers)
+            document = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+            self.check_page(headers, followed=document)
+        check_form(headers.get("content-type", "").lower())
         length = headers.get("content-length", "0")
         # NDJSON may be stored while it arrives. For a route that does not, `limited` checks the size.
         lines = headers.get("content-type", "").strip().lower() == NDJSON
@@ -154,11 +158,10 @@ class RequestGuard:
         if not own.union(self.settings.origins).issuperset(given):
             raise ForeignOrigin("The Origin header names no application that may write; see MYORESPONSE_CORS_ORIGINS.")
 
-    def check_page(self, headers: Headers) -> None:
-        """Refuse to be a part of a page of another origin: it could measure answers that it cannot read. Browsers say
-        whose page it is. A link to a page of ours may be followed.
+    def check_page(self, headers: Headers, *, followed: bool) -> None:
+        """Refuse to be a part of a page of another origin: it could measure answers that it cannot read, or change
+        something. Browsers say whose page it is. A link to a page of ours may be `followed`.
         """
-        followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
         foreign = headers.get("sec-fetch-site") in {"cross-site", "same-site"}
         if foreign and not followed and headers.get("origin") not in self.settings.origins:
             raise ForeignOrigin("A page of another origin asks for this; see MYORESPONSE_CORS_ORIGINS.")
@@ -203,6 +206,12 @@ class RequestGuard:
             return message if message["type"] == "http.disconnect" else {**message, "body": whole.getvalue()}
 
         return receiving
+
+
+def check_form(kind: str) -> None:
+    """Refuse a form that names a charset, which no browser does: some codecs need minutes for a field."""
+    if kind.lstrip().startswith("multipart/") and "charset" in kind:
+        raise UnsupportedMediaType("A form is read as UTF-8. Leave out its charset.")
 
 
 def each_once(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -276,6 +276,10 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     known = _known_names(request) if status == errors.NotFound.status else []
     if known:
         return refusal(request.scope, unknown_name(known))
+    if isinstance(error.__cause__, ServiceError):  # FastAPI turns what ends the reading of a form into its own error
+        return await _on_refusal(request, error.__cause__)
+    if status == errors.MalformedDocument.status:
+        return refusal(request.scope, errors.MalformedDocument("The form cannot be read."))
     kind = next((kind for kind in KINDS.values() if kind.status == status), ServiceError)
     return refusal(request.scope, kind())
 

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access.callers import STRANGER, Caller
 from app.access.sessions import Session
 from app.errors import ServiceError
-from app.http.addresses import path_of
+from app.http.addresses import is_in_one_form, path_of
 from app.http.authentication import PART
 from app.http.openapi import JSON
 from app.http.problems import refusal, unexpected
@@ -38,6 +38,10 @@ _LEFT_OUT = frozenset(
     {b"accept", b"accept-encoding", b"content-length", b"content-type", b"if-none-match", b"transfer-encoding"}
 )
 """Headers of a request that its parts do not have."""
+
+
+_ROUTED = frozenset({"route", "path_params", "endpoint", "fastapi"})
+"""What the router notes in a request; its parts are routed anew."""
 
 
 class NoDocument(Exception):
@@ -70,7 +74,7 @@ class ServedDocument:
 class Asked:
     """A request for a representation, and the way to ask this service for documents in its name."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, path: str) -> None:
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, path: str, *, counted: bool = False) -> None:
         self.app = app
         self.scope = scope
         self.receive = receive
@@ -79,7 +83,7 @@ class Asked:
         self.caller: Caller = STRANGER
         """Who asks; known after the first document."""
         self.session: Session | None = None
-        self._counted = False
+        self._counted = counted  # by the rate of the caller
 
     @property
     def query(self) -> list[tuple[str, str]]:
@@ -115,7 +119,7 @@ class Asked:
             kept.append((b"content-length", str(len(body)).encode()))
         accept = (b"accept", f"{JSON}, */*;q=0.1".encode())
         scope = {
-            **{name: value for name, value in self.scope.items() if name not in {"route", "path_params", "endpoint"}},
+            **{name: value for name, value in self.scope.items() if name not in _ROUTED},
             "method": method,
             "path": path,
             "raw_path": path.encode(),
@@ -230,13 +234,16 @@ class Representations:
         wanted = self.wanted(scope) if scope["type"] == "http" else None
         if wanted is None:
             if scope["type"] == "http":
-                scope["state"] = {**scope.get("state", {}), "asked": Asked(self.app, scope, _never, path_of(scope))}
+                asked = Asked(self.app, scope, _never, path_of(scope), counted=True)
+                scope["state"] = {**scope.get("state", {}), "asked": asked}
             await self.app(scope, receive, send)
             return
         representation, path = wanted
         received = _shared(receive)
+        asked = Asked(self.app, scope, received, path)
+        scope["state"] = {**scope.get("state", {}), "asked": asked}  # for what is made of other documents itself
         try:
-            answer = await representation.show(Asked(self.app, scope, received, path))
+            answer = await representation.show(asked)
         except NoDocument:
             await self.app(scope, _with_body(b"", received), send)
             return
@@ -248,9 +255,12 @@ class Representations:
         await answer(scope, receive, send)
 
     def wanted(self, scope: Scope) -> tuple[Representation, str] | None:
-        """The representation that a request asks for, and the address of the document without the suffix."""
+        """The representation that a request asks for, and the address of the document without the suffix. An address
+        in another form is left to the check of all requests, which refuses it: the parts would be asked for in the
+        one form.
+        """
         path = path_of(scope)
-        if scope["method"] not in {"GET", "HEAD"} or path.startswith(_ELSEWHERE):
+        if scope["method"] not in {"GET", "HEAD"} or path.startswith(_ELSEWHERE) or not is_in_one_form(scope):
             return None
         stem, dot, suffix = path.rpartition(".")
         if dot and suffix in self.table and stem:

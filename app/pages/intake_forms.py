@@ -26,7 +26,7 @@ from app.readers.recognition import FORMATS
 from app.readers.tables import DecimalMark
 from app.store.studies import FeedDefinition
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
 MOST_FIELDS = 20
 DECLARED = ("name", "time_zone", "test", *(field.name for field in fields_of(FeedDefinition)))
 """What a study declares besides its protocol, which stays if it is left out."""

@@ -7,16 +7,20 @@ from typing import Any
 
 from app.access.callers import Scope
 from app.pages.headlines import headlines
-from app.pages.page import Names, Page, PageReading
+from app.pages.page import Names, Page, PageReading, Refused
 from app.pages.pictures import OF_OVERVIEW, pictures
 
 _MOST_SET_ASIDE = 100
+FORBIDDEN = 403
 
 
 async def _fill(reading: PageReading, names: Names) -> dict[str, Any]:
     study = names["study"]
     declared = await reading.json(f"/v1/studies/{study}")
-    report = await reading.if_allowed(f"/v1/studies/{study}/analyses", reading.pinned)
+    found = await reading.document(f"/v1/studies/{study}/analyses", reading.pinned)
+    if found.status >= 400 and found.status != FORBIDDEN:
+        raise Refused(found)  # an unknown revision is no question of what the reader may see
+    report = None if found.status == FORBIDDEN else found.json()
     shown = {"declared": declared, "report": report, "pictures": [], "set_aside": None, "headlines": []}
     if report is None or not report["populations"]["all"]:
         return shown

@@ -45,13 +45,16 @@ class PageReading:
             raise Refused(found)
         return found.json()
 
-    async def text(self, path: str, query: Sequence[tuple[str, str]] = ()) -> str | None:
+    async def text(self, path: str, query: Sequence[tuple[str, str]] = (), *, of_patients: bool = False) -> str | None:
         """The text of a document that follows from one that the page has read already, such as a chart of an answer;
-        `None` if it is refused. A page without one that could not be made just now is not kept.
+        `None` if it is refused. A page without one that could not be made just now is not kept. One that shows patients
+        (`of_patients`) is asked for each time that the page is shown, so that the audit knows of it.
         """
         found = await self.asked.get(path, query)
         if found.status >= 500 or found.status == 429:
             self.parts.append((path, tuple(query), None))  # it may be there a moment later
+        elif of_patients and found.status == 200:
+            self.parts.append((path, tuple(query), found.tag))
         return found.body.decode() if found.status == 200 else None
 
     async def if_allowed(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:  # noqa: ANN401 - any JSON

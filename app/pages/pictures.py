@@ -50,7 +50,11 @@ async def pictures(
     query += [] if revision is None else [("revision", str(revision))]
     drawn = await together(
         *(
-            reading.text(f"/v1/studies/{study}/charts/{name}.svg", [*query, ("width", width)])
+            reading.text(
+                f"/v1/studies/{study}/charts/{name}.svg",
+                [*query, ("width", width)],
+                of_patients=name in OF_PATIENTS and width == "wide",  # one row for both widths
+            )
             for name in known
             for width in ("wide", "narrow")
         )

@@ -5,9 +5,9 @@ whether it was a page of ours that sent it, is checked there.
 """
 
 import mimetypes
+import re
 from functools import cache
 from typing import Annotated, cast
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Path, Request, Response
 
@@ -15,7 +15,10 @@ from app.errors import NotFound
 from app.http.representations import Asked
 from app.pages.site import FILES, file_digest
 
-router = APIRouter(include_in_schema=False)
+# A file in a form would be written to a temporary file. The form that takes files reads them by itself.
+router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
+_OWN_PLACE = re.compile(r"/(?!/)[!-\[\]-~]*")
+"""An address of this host, as a header may hold it. Browsers read two slashes, or a backslash, as another host."""
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -47,9 +50,7 @@ def asked_of(request: Request) -> Asked:
 
 def see_other(request: Request, to: str) -> Response:
     """Go on to a page of this service."""
-    place = urlsplit(to)
-    own = to.startswith("/") and "\\" not in to and not (place.netloc or place.scheme)
-    safe = to if own else "/"
+    safe = to if _OWN_PLACE.fullmatch(to) else "/"
     return Response(status_code=303, headers={"Location": safe if safe != "/" else f"{asked_of(request).root}/"})
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from anyio.to_thread import run_sync
-from cachetools import LRUCache
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from pydantic_core import from_json, to_json
+from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as ScopeOf
 
@@ -39,7 +40,7 @@ from app.pages import (
     report,
     verify_figure,
 )
-from app.pages.page import PINNED, Names, Page, PageReading, Part, Refused, together
+from app.pages.page import PINNED, Names, Page, PageReading, Refused, together
 from app.pages.wording import FILTERS, count
 
 HTML = "text/html"
@@ -64,7 +65,6 @@ _MENU = (
     ("/report", "Report"),
 )
 """The pages of a study."""
-_KNOWN_READINGS = 2_000
 
 
 @cache
@@ -106,7 +106,6 @@ class Site:
 
     def __init__(self, pages: Iterable[Page] = PAGES) -> None:
         self._pages = [(_pattern(page.of), page) for page in pages]
-        self._readings: LRUCache[str, list[Part]] = LRUCache(_KNOWN_READINGS)
 
     @property
     def representation(self) -> Representation:
@@ -116,7 +115,7 @@ class Site:
     async def show(self, asked: Asked) -> Response:
         """The page of an address. If nothing that it shows has changed, the page of before."""
         place = f"{asked.path}?{urlencode(asked.query)}"
-        if_none_match = dict(asked.scope["headers"]).get(b"if-none-match", b"").decode() or None
+        if_none_match = ",".join(Headers(scope=asked.scope).getlist("if-none-match")) or None
         kept = await self._kept(asked, place)
         if kept is not None:
             return _reply(*kept, if_none_match)
@@ -135,33 +134,31 @@ class Site:
             found: ServedDocument = shown["file"]
             return Response(found.body, found.status, dict(found.headers))
         body = await run_sync(partial(written, asked, page.template, names, shown))
-        key = self._remember(asked, place, reading)
+        tags = [tag for _, _, tag in reading.parts]
+        key = _key(asked, place, tags) if tags and None not in tags else None
         if key is not None:
-            asked.state.answers.keep(names.get("study", ""), key, body, erasures)
+            entry = to_json([key, reading.parts]) + b"\n" + body
+            asked.state.answers.keep(names.get("study", ""), _who_asked(asked, place), entry, erasures)
         status = int(shown.get("status", 200))
         tag = key or etag_from("page", place, hashlib.sha256(body).hexdigest())
         return _reply(body, status, tag if status == 200 else None, if_none_match)
 
     async def _kept(self, asked: Asked, place: str) -> tuple[bytes, int, str] | None:
-        """The page of before with its status and ETag, if every document that it shows is still the same."""
-        known = self._readings.get(_who_asked(asked, place))
-        if known is None:
+        """The page of before with its status and ETag, if every document that it shows is still the same. It is kept
+        together with what it was made from, so that an erasure drops both.
+        """
+        entry = asked.state.answers.get(_who_asked(asked, place))
+        if entry is None:
             return None
-        first, *others = known  # the first one is counted by the rate of the caller, and the others are not
-        found = [await asked.get(*first), *await together(*(asked.get(*part) for part in others))]
-        if any(document.status != 304 for document in found):
+        line, _, body = entry.partition(b"\n")
+        key, read = from_json(line)
+        parts = [(path, [(name, value) for name, value in query], tag) for path, query, tag in read]
+        first, *others = parts  # the first one is counted by the rate of the caller, and the others are not
+        if (await asked.get(*first)).status != 304:
             return None
-        key = _key(asked, place, [tag for _, _, tag in known])
-        body = asked.state.answers.get(key)
-        return None if body is None else (body, 200, key)
-
-    def _remember(self, asked: Asked, place: str, reading: PageReading) -> str | None:
-        """The key under which the page is kept; `None` if a document has no tag."""
-        tags = [tag for _, _, tag in reading.parts]
-        if None in tags:
+        if any(found.status != 304 for found in await together(*(asked.get(*part) for part in others))):
             return None
-        self._readings[_who_asked(asked, place)] = list(reading.parts)
-        return _key(asked, place, tags)
+        return (body, 200, key) if key == _key(asked, place, [tag for _, _, tag in parts]) else None
 
     def _page(self, path: str) -> tuple[Page, Names]:
         for pattern, page in self._pages:

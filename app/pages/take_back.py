@@ -22,7 +22,7 @@ from app.pages.site import answered, fault_page
 from app.pages.wording import words
 from app.timeline.document import ITEMS
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
 SECTIONS = {
     "lab_result": "labs", "assessment": "assessments", "infusion": "infusions", "medication": "medications",
     "adverse_event": "adverse_events",

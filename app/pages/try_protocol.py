@@ -16,7 +16,7 @@ from app.pages.wording import figure, interval_text, percent
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
 QUESTIONS = ("response-rates", "ck-normal-time", "ck-change", "adverse-reactions")
 """The questions whose headline figures are compared."""
 _JSON = [(b"content-type", b"application/json")]
@@ -55,7 +55,7 @@ def _tried(stored: dict[str, Any], written: str, form: Mapping[str, str]) -> Any
     if written:
         try:
             return json.loads(written)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     changed = with_controls(stored, form)
     if changed != stored and changed["id"] in PRESETS:
@@ -134,7 +134,7 @@ def _named(protocol: str, name: str) -> bytes:
     """The definitions with the name of the form."""
     try:
         document = json.loads(protocol)
-    except ValueError:
+    except (ValueError, RecursionError):
         return protocol.encode()
     if name and isinstance(document, dict):
         document["id"] = name.strip()

@@ -24,6 +24,8 @@ MOST_LINES = 200_000
 """Greatest number of lines in one body of HL7 v2."""
 MOST_ROWS = 500_000
 """Greatest number of rows in one table; a client sends more in parts."""
+MOST_FIELDS = 1_000
+"""Greatest number of fields in one form; the parser of forms needs a microsecond for each `&`, also of empty ones."""
 
 MOST_WIDENING = 5_000_000
 """By how many bytes the texts of one JSON document may grow when they are decoded. A text needs 1, 2 or 4 bytes for
@@ -60,6 +62,8 @@ place in a list: more than twice of what a number needs.
 """
 LINES = Limit(b"\r\n", MOST_LINES, f"A body may hold {MOST_LINES} lines.")
 ROWS = Limit(b"\n", MOST_ROWS, f"A table may hold {MOST_ROWS} rows.")
+
+FIELDS = Limit(b"&", MOST_FIELDS, f"A form may hold {MOST_FIELDS} fields.")
 
 _PIECE = 100_000
 """Bytes that are looked at in one step: a copy of a long text needs memory."""

@@ -16,7 +16,7 @@ class PageReading:
         self.asked = SimpleNamespace(caller=SimpleNamespace(scopes=frozenset(scopes)))
         self.read = []
 
-    async def text(self, path, query):
+    async def text(self, path, query, *, of_patients=False):
         self.read.append((path, dict(query)))
         return None if "flow" in path else "<svg/>"
 
