@@ -198,6 +198,7 @@ def _listed(
             **ends[i],
         )
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True))
+        if context.lists(patient)
     )
 
 

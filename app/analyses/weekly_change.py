@@ -285,6 +285,7 @@ def _listed(
     return tuple(
         PatientDifference(patient=patient, **known_or_limits(i, within, reason), **values[i])
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True))
+        if context.lists(patient)
     )
 
 
