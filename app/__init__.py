@@ -7,9 +7,9 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 SOFTWARE = f"myoresponse {__version__}"
-ANSWERS = 3
-"""The form of the answers. It is raised when an answer to the same question says more, so that nobody keeps an older
-answer under its ETag.
+ANSWERS = 4
+"""The form of the answers. It is raised when an answer to the same question says more or something else, so that nobody
+keeps an older answer under its ETag. 4: every rate has its claim and count of all treated; a p below 1e-300 decides.
 """
 COMMIT_FILE = Path(__file__).with_name("COMMIT")
 """Where a build writes the commit that it was made from. A working tree may differ from its commit, and has no file."""

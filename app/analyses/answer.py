@@ -351,6 +351,9 @@ class Options(Part):
         "`what-is-missing` (which always lists patients).",
         examples=[False],
     )
+    patient: str | None = Field(
+        default=None, max_length=64, description="With `patients=true`: list this patient alone.", examples=["P01"]
+    )
 
     def conventions(self, declared: Conventions) -> Conventions:
         """The conventions in force: those that were given, else those of the profile, else the protocol's."""
@@ -438,6 +441,10 @@ class Context:
     def listed(self) -> bool:
         """Whether the answer lists what each patient contributes."""
         return self.options.patients
+
+    def lists(self, patient: str) -> bool:
+        """Whether a list of patients has this one."""
+        return self.options.patient in (None, patient)
 
     def options_as(self, kind: type[OwnOptions]) -> OwnOptions:
         """The options as the type of one question; where only the common ones are given, the others have defaults."""

@@ -16,7 +16,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.claims import ChangeTest, change
+from app.analyses.claims import change, change_test
 from app.analyses.patient_values import PatientValues, values_at
 from app.analyses.weekly_change import Bounds, LimitOfBound, known_or_limits
 from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
@@ -169,7 +169,7 @@ def _claim(context: Context, row: BeforeAfter) -> Claim:
         "change_of_change",
         "the change of ln(CK) after treatment",
         "the change before it",
-        ChangeTest(row.n, found.tests[0].p, found.mean),
+        change_test(row.n, found.tests[0], found.mean),
         better="lower",
         alpha=context.protocol.weekly_change.alpha,
         family="t, one test",
@@ -198,6 +198,7 @@ def _listed(
             **ends[i],
         )
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True))
+        if context.lists(patient)
     )
 
 

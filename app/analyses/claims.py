@@ -6,12 +6,13 @@ is a change: whether the treatment made it, no rule can tell from one treated gr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from app.analyses.all_treated import AllTreated
 from app.analyses.answer import Claim
 from app.estimate.changes.multiplicity import adjust
+from app.estimate.results import TestResult
 from app.timeline.vocabulary import Direction
 
 Side = Literal["improvement", "worsening"]
@@ -48,11 +49,15 @@ BECAUSE: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ChangeTest:
-    """A test of a change: how many patients, the p value that decides, and the centre of the differences."""
+    """A test of a change: how many patients, the p value that decides, and the centre of the differences.
+
+    A `bounded` p is only what p is below.
+    """
 
     n: int
     p: float | None
     centre: float | None
+    bounded: bool = False
 
     def significant(self, alpha: float) -> bool:
         """Whether p is at most alpha."""
@@ -73,6 +78,20 @@ class Comparison:
     p: float | None
     measure: str | None = None
     week: int | None = None
+    bounded: bool = False
+
+
+def change_test(n: int, test: TestResult, centre: float | None) -> ChangeTest:
+    """A test of a change: the adjusted p decides where it was adjusted. A p too small to be written has a bound."""
+    p = test.p_at_most if test.adjustment is None else test.p_adjusted
+    return ChangeTest(n, p, centre, test.p_below is not None)
+
+
+def comparison(
+    subject: str, n: int, test: TestResult, measure: str | None = None, week: int | None = None
+) -> Comparison:
+    """A test between groups or endpoints. A p too small to be written has a bound."""
+    return Comparison(subject, n, test.p_at_most, measure, week, test.p_below is not None)
 
 
 class OnsetWeek(NamedTuple):
@@ -106,19 +125,19 @@ def change(
     elif not tested.significant(alpha):
         because = ["not_significant"]
         text = (
-            f"{subject} is not shown to differ from {reference} ({_p(tested.p)}, {family}); that is no sign that they "
+            f"{subject} is not shown to differ from {reference} ({_p(tested)}, {family}); that is no sign that they "
             "are equal."
         )
     elif tested.rises is None:
         because = ["no_direction"]
-        text = f"{subject} differs from {reference}, but in no known direction ({_p(tested.p)}, {family})."
+        text = f"{subject} differs from {reference}, but in no known direction ({_p(tested)}, {family})."
     else:
         side = _side(tested.rises, better)
         direction = side or ("increase" if tested.rises else "decrease")
         because += [] if side else ["no_beneficial_direction"]
         text = (
             f"{subject} is {_higher(tested.rises)} than {reference} in {_patients(tested.n)} "
-            f"({_p(tested.p)}, {family}): {_words(side)}."
+            f"({_p(tested)}, {family}): {_words(side)}."
         )
     return Claim(
         code=code,
@@ -262,17 +281,17 @@ def differences_of(code: str, tests: Sequence[Comparison], *, family: str, alpha
         return [Claim(code=code, text=text, direction=None, n=0, supported=False, because=because)]
     adjusted = adjust([test.p for test in tests], "holm")
     named = f"adjusted by Holm over the {_tests(sum(test.p is not None for test in tests))} of {family}"
-    return [_difference(code, test, p, named, alpha) for test, p in zip(tests, adjusted, strict=True)]
+    return [_difference(code, replace(test, p=p), named, alpha) for test, p in zip(tests, adjusted, strict=True)]
 
 
-def _difference(code: str, test: Comparison, p: float | None, family: str, alpha: float) -> Claim:
-    if p is None:
+def _difference(code: str, test: Comparison, family: str, alpha: float) -> Claim:
+    if test.p is None:
         decided, text = "no_p", f"{test.subject}: whether they differ cannot be decided, there is no p value."
-    elif p <= alpha:
-        decided, text = "significant", f"{test.subject}: they differ ({_p(p)}, {family})."
+    elif test.p <= alpha:
+        decided, text = "significant", f"{test.subject}: they differ ({_p(test)}, {family})."
     else:
         decided = "not_significant"
-        text = f"{test.subject}: no difference is shown ({_p(p)}, {family}); that is no sign that there is none."
+        text = f"{test.subject}: no difference is shown ({_p(test)}, {family}); that is no sign that there is none."
     return Claim(
         code=code,
         measure=test.measure,
@@ -281,7 +300,7 @@ def _difference(code: str, test: Comparison, p: float | None, family: str, alpha
         direction=None,
         n=test.n,
         supported=decided == "significant",
-        because=(decided,) if p is None else (decided, "one_of_a_family"),
+        because=(decided,) if test.p is None else (decided, "one_of_a_family"),
     )
 
 
@@ -320,8 +339,8 @@ def _tests(n: int) -> str:
     return f"{n} test{'' if n == 1 else 's'}"
 
 
-def _p(p: float) -> str:
-    return f"p {p:.2g}"
+def _p(test: ChangeTest | Comparison) -> str:
+    return f"p {'< ' if test.bounded else ''}{test.p:.2g}"
 
 
 def _percent(count: int, of: int) -> str:

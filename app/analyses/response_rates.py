@@ -174,6 +174,7 @@ def _verdicts(context: Context, rule: ResponseRule, verdict: ResponseVerdicts) -
             **found,
         )
         for patient, responder, reason, found in rows
+        if context.lists(patient)
     )
 
 

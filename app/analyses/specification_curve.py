@@ -474,7 +474,9 @@ def _picture(table: SpecificationTable, estimates: list[Proportion]) -> CurvePic
 
 def _patients(context: Context, table: SpecificationTable) -> tuple[PatientRobustness, ...]:
     listed = zip(context.ids, table.counted.tolist(), table.responded.tolist(), strict=True)
-    return tuple(PatientRobustness(patient=who, evaluable_in=n, responded_in=k) for who, n, k in listed)
+    return tuple(
+        PatientRobustness(patient=who, evaluable_in=n, responded_in=k) for who, n, k in listed if context.lists(who)
+    )
 
 
 def _definition(choice: Part) -> Definition:

@@ -21,7 +21,7 @@ from app.analyses.answer import (
     Question,
     not_listed,
 )
-from app.analyses.claims import ChangeTest, NoOnset, OnsetWeek, Side, change, onset, onset_week
+from app.analyses.claims import ChangeTest, NoOnset, OnsetWeek, Side, change, change_test, onset, onset_week
 from app.analyses.patient_values import PatientValues, values_at
 from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
 from app.derive.bounded_values import BoundedValues, ln_ratio_within
@@ -285,6 +285,7 @@ def _listed(
     return tuple(
         PatientDifference(patient=patient, **known_or_limits(i, within, reason), **values[i])
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True))
+        if context.lists(patient)
     )
 
 
@@ -337,7 +338,7 @@ def better_end(protocol: Protocol, measure: str) -> Direction:
 def tested(row: WeekChange) -> ChangeTest:
     """The test that decides about a change: the signed-rank test, adjusted over the weeks, and the pseudomedian."""
     centre = next(interval.estimate for interval in row.intervals if interval.of == "pseudomedian")
-    return ChangeTest(row.n, row.tests[0].p_adjusted, centre)
+    return change_test(row.n, row.tests[0], centre)
 
 
 def onset_of(protocol: Protocol, rows: Sequence[WeekChange]) -> OnsetWeek:
@@ -388,7 +389,7 @@ def _subject(row: WeekChange) -> str:
 
 def _family(rows: Sequence[WeekChange]) -> str:
     """The family of the signed-rank tests of one measure on one scale."""
-    size = sum(row.tests[0].p is not None for row in rows)
+    size = sum(row.tests[0].p_at_most is not None for row in rows)
     return f"signed-rank, adjustment {rows[0].tests[0].adjustment} over the {size} weeks of this measure"
 
 

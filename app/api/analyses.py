@@ -34,7 +34,7 @@ from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refu
 from app.http.responses import etag_from, matches, tagged
 from app.protocol.model import Protocol
 from app.readers.json_timelines import read_model
-from app.store.audit import everyone_was_read
+from app.store.audit import everyone_was_read, was_read
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
@@ -111,10 +111,19 @@ def _asked(
 async def _answer_question(
     asker: Asker, caller: Caller, question: StudyQuestion, compute: Compute, if_none_match: str | None
 ) -> Response:
+    patient = _patient_alone(question.options)
     if question.options.patients or question.name == "what-is-missing":
         caller.require(Scope.READ_PATIENTS)
-        everyone_was_read()
+        everyone_was_read() if patient is None else was_read(question.study, [patient])
     return await answer_question(asker, question, compute, if_none_match)
+
+
+def _patient_alone(options: Options) -> str | None:
+    """The only patient who is listed, if one is named. Raises `InvalidDocument` if nobody is listed."""
+    if options.patient is not None and not options.patients:
+        detail = "One patient is listed with `patients=true` only."
+        raise InvalidDocument(faults=[Fault("/query/patient", FaultCode.CONTRADICTION, detail)])
+    return options.patient
 
 
 def _get_handler(name: str, options_type: type[Options]) -> Callable[..., Awaitable[Response]]:
@@ -227,6 +236,7 @@ for _question in QUESTIONS.values():
 )
 async def ask_unstored(body: JsonBody, now: Now, asker: Asking, options: ReportOptions) -> Response:
     """The whole report on the timelines in the body. Nothing is stored."""
+    _patient_alone(options)
     cohort, protocol = await run_sync(_unstored_cohort, body, latest(now))
     known = NullOptions.model_construct(options.model_fields_set, **dict(options))
     tag = etag_from(hashlib.sha256(body).hexdigest(), known.model_dump(mode="json"))

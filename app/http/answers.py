@@ -101,8 +101,12 @@ async def _answer(
 
 
 def _version(database: Database, question: StudyQuestion) -> tuple[AsOf, str]:
-    """The revision that the question is about, by its number, and the tag of the answer."""
+    """The revision that the question is about, by its number, and the tag of the answer. Raises `NotFound` if it lists
+    one patient and the study has none of that name.
+    """
     with study_at(database, question.study, question.at) as snapshot:
+        if question.options.patients and question.options.patient is not None:
+            snapshot.require_patient(question.options.patient)
         tag = snapshot.tag(question.protocol or snapshot.protocol)
         options = question.options.model_dump(mode="json")
         return AsOf(snapshot.revision), etag_from(question.name, *tag, options)

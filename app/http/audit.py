@@ -23,7 +23,8 @@ NOT_AUDITED = frozenset(
         "listProblems", "getProblem", "listStudies", "getStudy", "getStudyProtocol", "listProtocols", "getProtocol",
         "getLabsTemplate", "listRevisions", "listDatasets", "getIntake", "fhirCapabilities", "read_own_session",
         "planProportion", "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored", "page_file",
-        "sign_in", "sign_out", "getPrintedReport", "get_printed_report", "listCharts",
+        "sign_in", "sign_out", "getPrintedReport", "get_printed_report", "listCharts", "documentation_contents",
+        "documentation_search", "documentation_page",
     }
 )  # fmt: skip
 """Operations that show what is declared or counted, what the caller has sent, or the caller itself, and nothing that is

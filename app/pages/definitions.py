@@ -1,8 +1,11 @@
 """A protocol in words: each definition as a sentence that somebody can read who has never seen the document."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from app.analyses.answer import Definition
+from app.analyses.response_rates import rule_in_words as coded
 from app.pages.wording import count, figure, words
 from app.timeline.vocabulary import ANALYTES, INSTRUMENTS
 
@@ -42,16 +45,73 @@ def parts_of(protocol: Mapping[str, Any]) -> list[Part]:
 
 def rule_in_words(measure: str, rule: str, given: Mapping[str, Any]) -> str:
     """A response rule as a sentence. `given` are its parameters."""
+    said = _rule(rule, given)
+    return f"{measure}: {words(rule)}." if said is None else f"{measure} {said}."
+
+
+def definition_in_words(name: str, given: Mapping[str, Any]) -> str | None:
+    """A response rule, a criterion or a window without its measure; `None` for any other definition."""
+    said = _rule(name, given)
+    if said is None and name in _CRITERIA:
+        said = _criterion({"id": name, **given})
+    if said is None and name in _WINDOWS:
+        said = _window({"id": name, **given})
+    return None if said is None else said.removeprefix("is ")
+
+
+def in_words(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer whose claims tell each rule in words, and not by its name in the protocol."""
+    rules = _rules_of(answer)
+    return {**answer, "claims": [claim | {"text": text_in_words(claim["text"], rules)} for claim in answer["claims"]]}
+
+
+def label_in_words(label: str, answer: Mapping[str, Any]) -> str:
+    """The name of an outcome, with its rule in words."""
+    return text_in_words(label, _rules_of(answer))
+
+
+def text_in_words(text: str, rules: Mapping[str, str]) -> str:
+    """A text of an answer with its rules in words, and other names of code without signs of code."""
+    for written, said in rules.items():
+        text = text.replace(written, said)
+    return _CODE.sub(lambda found: words(found[0].strip("`")).lower(), text)
+
+
+def _rules_of(answer: Mapping[str, Any]) -> dict[str, str]:
+    """How the texts of an answer name its rules, the longest first, and what is said instead."""
+    found: dict[str, str] = {}
+    several: set[str] = set()
+    for row in _with_rules(answer):
+        name, parameters = row["definition"]["id"], row["definition"]["parameters"]
+        said = definition_in_words(name, parameters)
+        if said is None:
+            continue
+        full = coded(Definition(id=name, parameters=parameters))
+        found |= {f" by {full}": f" ({said})", f": {full}": f": {said}"}
+        for written in (f"{row['measure']} response by {name}", f"{row['measure']} by {name}"):
+            instead = f"{written.removesuffix(f' by {name}')} ({said})"
+            several |= {written} if found.setdefault(written, instead) != instead else set()
+    return {written: found[written] for written in sorted(found, key=len, reverse=True) if written not in several}
+
+
+def _with_rules(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The rows of an answer that are of one rule."""
+    for row in (*answer.get("results", ()), *answer.get("paired_endpoints", ())):
+        yield from (each for each in (row, row.get("first"), row.get("second"))
+                    if isinstance(each, Mapping) and {"measure", "definition"} <= each.keys())  # fmt: skip
+
+
+def _rule(rule: str, given: Mapping[str, Any]) -> str | None:
     criterion, window = given.get("criterion"), given.get("window")
     if rule != "criterion_in_window" or criterion is None or window is None:
         criterion = {**given, "id": _SPECIAL[rule]} if rule in _SPECIAL else None
         window = {**given, "id": "visit" if "week" in given else "days"}
     if criterion is None:
-        return f"{measure}: {words(rule)}."
-    sentence = f"{measure} {_criterion(criterion)}, {_window(window)}"
+        return None
+    sentence = f"{_criterion(criterion)}, {_window(window)}"
     if given.get("missing") == "non_responder":
         sentence += "; a treated patient who cannot be judged counts as a non-responder"
-    return sentence + "."
+    return sentence
 
 
 _SPECIAL = {
@@ -59,6 +119,10 @@ _SPECIAL = {
     "ck_decrease_or_normal": "percent_of_baseline", "ck_decrease_or_normal_at_week": "percent_of_baseline",
 }  # fmt: skip
 """The criterion of each rule that is a special case."""
+_CRITERIA = frozenset({"points_better", "percent_better", "percent_of_baseline", "ck_normal", "best_end_of_scale"})
+_WINDOWS = frozenset({"visit", "days"})
+_CODE = re.compile("|".join(["`[a-z_]+`", *_SPECIAL, "criterion_in_window"]))
+"""Names of code that a text of an answer may have."""
 
 
 def _criterion(given: Mapping[str, Any]) -> str:
@@ -70,6 +134,12 @@ def _criterion(given: Mapping[str, Any]) -> str:
         return f"is at most {figure(given['percent_of_baseline'])} % of the baseline" + (
             ", or normal" if given.get("or_normal", True) else ""
         )
+    if given["id"] == "ck_normal":
+        return "is normal" + (", and so is the next value" if given.get("sustained") else "")
+    if given["id"] == "best_end_of_scale":
+        within = given.get("within_points", 0)
+        where = f"within {count(within, 'point')} of" if within else "at"
+        return f"is {where} the best end of the scale"
     return words(str(given["id"])).lower()
 
 

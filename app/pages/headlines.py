@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.pages.cells import days, written_limits
+from app.pages.definitions import in_words
 from app.pages.labels import definition, method, sentence
 from app.pages.wording import NO_FIGURE, count, figure, p_value, percent
 
@@ -30,7 +31,7 @@ def headlines(answers: Mapping[str, Mapping[str, Any]]) -> list[HeadlineFigure]:
     found: list[HeadlineFigure] = []
     for question, write in _WRITE.items():
         if (answer := answers.get(question)) and answer["results"]:
-            found += write(question, answer)
+            found += write(question, in_words(answer))
     return found
 
 

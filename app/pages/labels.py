@@ -5,6 +5,7 @@ from typing import Any
 from app.analyses.claims import BECAUSE
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.estimate.results import Reason
+from app.pages.definitions import definition_in_words
 from app.pages.wording import figure, words
 
 METHODS = {
@@ -72,9 +73,11 @@ def step(name: str) -> str:
 
 
 def definition(given: Any) -> str:  # noqa: ANN401 - any JSON
-    """A definition with its parameters: `points above baseline (points 5, days 1 to 59, value best)`."""
+    """A definition in words; one that has none by its name, with its parameters: `visits (weeks 1, 2, 4)`."""
     if isinstance(given, dict):
         name, parameters = given.get("id"), given.get("parameters", {key: given[key] for key in given if key != "id"})
+        if name is not None and (said := definition_in_words(str(name), parameters)) is not None:
+            return said
         listed = ", ".join(f"{_plain(key)} {definition(part)}" for key, part in parameters.items() if part is not None)
         named = "" if name is None else _plain(str(name))
         return f"{named} ({listed})" if named and listed else named or listed

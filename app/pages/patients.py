@@ -71,12 +71,13 @@ def cursor_of(address: str | None) -> str | None:
 async def _patient(reading: PageReading, names: Names) -> dict[str, Any]:
     study, patient = names["study"], names["patient"]
     base, pinned = f"/v1/studies/{study}", reading.pinned
+    alone = [*pinned, ("patients", "true"), ("patient", patient)]
     timeline = await reading.json(f"{base}/patients/{patient}", pinned)
     protocol, known, responses, normal, versions = await together(
         reading.if_allowed(f"{base}/protocol", pinned),
         reading.if_allowed(base),
-        reading.if_allowed(f"{base}/analyses/response-rates", [*pinned, ("patients", "true")]),
-        reading.if_allowed(f"{base}/analyses/ck-normal-time", [*pinned, ("patients", "true")]),
+        reading.if_allowed(f"{base}/analyses/response-rates", alone),
+        reading.if_allowed(f"{base}/analyses/ck-normal-time", alone),
         versions_of(reading, f"{base}/patients/{patient}/history"),
     )
     zone = None if known is None else known["time_zone"]

@@ -13,6 +13,7 @@ from app.analyses.answer_document import answer_model
 from app.analyses.comparison.study_comparison import BetweenStudies, StudyComparison
 from app.http.representations import Asked, origin_of
 from app.pages.controls import PAGE_ONLY, FormControl, controls, elsewhere, given
+from app.pages.definitions import in_words
 from app.pages.page import PINNED, Names, Page, PageReading, Refused
 from app.pages.pictures import OF_QUESTION, pictures
 from app.pages.questions import ABOUT
@@ -66,7 +67,7 @@ async def _answered(reading: PageReading, options: type[BaseModel], model: type[
     }
     if problem is not None:
         return shown | {"status": 422}
-    answer = found.json()
+    answer = in_words(found.json())
     whole = ("show", "all") in asked.query
     return shown | {
         "answer": answer,

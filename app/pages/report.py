@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from app.http.representations import origin_of
-from app.pages.definitions import parts_of
+from app.pages.definitions import in_words, label_in_words, parts_of
 from app.pages.page import Names, Page, PageReading, Refused, together
 from app.pages.strobe import strobe_items
 from app.pages.wording import NO_FIGURE, count, day, percent, words
@@ -156,8 +156,8 @@ def _blocks(
             if name in drawn:
                 yield Picture(words(name), Markup(drawn[name]), check(f"charts/{name}.svg"))  # noqa: S704 - our own SVG
 
-    analyses = answer["analyses"]
-    yield from _summary(answer)
+    analyses = {name: in_words(part) for name, part in answer["analyses"].items()}
+    yield from _summary(answer["populations"], analyses)
     yield Section("Patients")
     yield Text(_populations(answer["populations"]))
     yield _flow(answer["flow"], check("analyses"))
@@ -169,7 +169,7 @@ def _blocks(
     yield Section("Baseline")
     yield _table_one(analyses["baseline-table"]["table"], check("analyses/baseline-table"))
     yield Section("Outcomes")
-    yield _table_two(answer["outcomes"], check("analyses"))
+    yield _table_two(answer["outcomes"], analyses, check("analyses"))
     yield from pictures("weekly-change", "ck-change", "response-forest", "ck-normal-time")
     if protocol.get("improvement_score"):
         yield from pictures("improvement-score")
@@ -191,12 +191,12 @@ def _blocks(
     yield _provenance(answer)
 
 
-def _summary(answer: Mapping[str, Any]) -> Iterator[Block]:
-    if answer["populations"]["safety"] == 0:
+def _summary(populations: Mapping[str, int], analyses: Mapping[str, Any]) -> Iterator[Block]:
+    if populations["safety"] == 0:
         yield Text("No treated patient is in this study yet, so that nothing can be computed.")
         return
     yield Section("In short")
-    yield Items(tuple(_first_claims(answer["analyses"])) or ("The data support no conclusion.",))
+    yield Items(tuple(_first_claims(analyses)) or ("The data support no conclusion.",))
 
 
 def _first_claims(analyses: Mapping[str, Any]) -> Iterator[str]:
@@ -252,14 +252,14 @@ def _table_one(table: Mapping[str, Any], check: str) -> PrintedTable:
     return PrintedTable("Table 1. Patients at baseline", columns, tuple(rows), check)
 
 
-def _table_two(table: Mapping[str, Any], check: str) -> PrintedTable:
+def _table_two(table: Mapping[str, Any], analyses: Mapping[str, Any], check: str) -> PrintedTable:
     columns = [""]
     for column in table["columns"]:
         prefix = "" if len(table["columns"]) == 1 else f"{column['label']}: "
         columns += [f"{prefix}n", f"{prefix}Estimate", f"{prefix}95 % CI", f"{prefix}p"]
     rows = []
     for row in table["rows"]:
-        cells = [row["label"]]
+        cells = [label_in_words(row["label"], analyses[row["analysis"]])]
         for cell in row["cells"]:
             cells += [cell["text"][name] for name in ("n", "estimate", "interval", "p")]
         rows.append(tuple(cells))

@@ -31,6 +31,8 @@ SILENT = OPEN | {
 ROWS = dict.fromkeys(OPEN | KNOWN | NEEDS.keys(), 1) | dict.fromkeys(SILENT, 0)
 ROWS["GET /v1/studies/{study}/comparisons/{other}"] = 2
 """One in the chain of each study."""
+ROWS |= dict.fromkeys((f"GET /v1/studies/{{study}}/report{suffix}" for suffix in ("", ".md", ".pdf")), 9)
+"""One of the answers that the report is made of, and one of each of its charts."""
 ORDER = ("GET", "POST", "PUT", "DELETE")
 REPLACING = "PUT /v1/studies/{study}/patients/{patient}"
 FILES = {"GET /docs/files", "GET /pages/files/{digest}/{name}"}
@@ -77,7 +79,7 @@ class Requests:
         method, _, path = operation.partition(" ")
         kind = next((name for name in MAKERS if f"/{name}" in path), None)
         address = path if kind is None else path.replace("{id}", self.known[kind]["id"])
-        address = address.replace("/charts/{name}", "/charts/flow.json")
+        address = address.replace("/charts/{name}", "/charts/flow.json").replace("/docs/{name}", "/docs/tutorial")
         version = {} if kind is None else {"version": self.known[kind]["meta"]["versionId"]}
         for name, value in (self.values | version).items():
             address = address.replace(f"{{{name}}}", value)

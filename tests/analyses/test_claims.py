@@ -14,6 +14,8 @@ from app.analyses.claims import (
     Comparison,
     OnsetWeek,
     change,
+    change_test,
+    comparison,
     differences_of,
     median_time,
     onset,
@@ -24,6 +26,7 @@ from app.analyses.sensitivity.caveat_findings import SENTENCES
 from app.analyses.sensitivity.key_results import last_day
 from app.demo import TIMELINES
 from app.derive.study import DerivedStudy
+from app.estimate.results import TestResult
 from app.http import responses
 from app.http.responses import etag_from
 from app.protocol.endpoints import CriterionInWindow
@@ -247,6 +250,37 @@ def test_a_family_has_the_tests_with_a_p_and_is_named():
     ]  # fmt: skip
     assert "p 0.04, adjusted by Holm over the 2 tests of this answer" in found[0].text
     assert not any(claim.supported for claim in differences_of("difference", [*tests, *tests], family="", alpha=0.05))
+
+
+def tiny(**given):
+    return TestResult(method="t", statistic=99.0, n_used=9, n_zero=0, **given)
+
+
+@pytest.mark.parametrize(
+    ("test", "p"),
+    [
+        (tiny(p=1e-300), "p 1e-300"), (tiny(p=9e-301), "p < 1e-300"), (tiny(p=0.0), "p < 1e-300"),
+        (tiny(p=1e-301, p_adjusted=4e-300, adjustment="holm"), "p < 4e-300"),
+        (tiny(p=2e-300, p_adjusted=4e-300, adjustment="holm"), "p 4e-300"),
+    ],
+)  # fmt: skip
+def test_a_p_too_small_to_be_written_is_significant_and_shown_as_a_bound(test, p):
+    tested = change_test(9, test, 1.0)
+    changed = change("change", "X", "Y", tested, better="higher", alpha=0.05, family="t", measure="X")
+    weeks = {1: tested, 2: tested}
+
+    assert (changed.supported, changed.because) == (True, ("significant",))
+    assert f"({p}, t)" in changed.text
+    assert onset_week(weeks, better="higher", alpha=0.05) == OnsetWeek(1, "improvement", None, True)
+
+
+def test_a_difference_with_a_p_too_small_to_be_written_is_significant_and_shown_as_a_bound():
+    tests = [comparison("A", 9, tiny(p=0.0)), comparison("B", 9, tiny(p=0.04)), comparison("C", 9, tiny(p=None))]
+    found = differences_of("difference", tests, family="this answer", alpha=0.05)
+
+    assert [claim.because[0] for claim in found] == ["significant", "significant", "no_p"]
+    assert "(p < 2e-300, adjusted by Holm over the 2 tests of this answer)" in found[0].text
+    assert "(p 0.04, adjusted" in found[1].text
 
 
 @pytest.mark.parametrize("protocol", [SEED_2008, MYOSITIS_2026], ids=["seed-2008", "myositis-2026"])

@@ -5,6 +5,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
+from app.access.callers import ALL_SCOPES
 from app.main import create_app
 from app.settings import Settings
 from app.store import migrations
+from app.timeline.times import microseconds
 from tests.documented import Documented
 from tests.postgres import fresh_database
 
@@ -91,3 +94,17 @@ def client(serve, sqlite_url) -> TestClient:
 def anywhere(serve, migrated_url) -> TestClient:
     """The application on each engine."""
     return serve(migrated_url)
+
+
+@pytest.fixture
+def scoped(serve, sqlite_url):
+    """A service that asks for keys, with a client that may do everything and what makes another one."""
+    client = serve(sqlite_url, require_keys=True, rate="")
+    keys = client.app_state["app_state"].authenticator.keys
+
+    def of(scopes):
+        text = keys.create("who", frozenset(scopes), None, now=microseconds(datetime.now(UTC))).text
+        client.headers["Authorization"] = f"Bearer {text}"
+        return client
+
+    return of(ALL_SCOPES), of

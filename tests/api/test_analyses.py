@@ -9,6 +9,7 @@ import pytest
 
 from app import SOFTWARE
 from app.access import fair_queue
+from app.access.callers import Scope
 from app.access.computing import ThreadWorkers
 from app.analyses import QUESTIONS, REPORTED
 from app.api import analyses
@@ -101,12 +102,15 @@ def test_a_client_that_has_the_answer_gets_304_before_anything_is_computed(serve
     assert counted == ["ck-change"]
 
 
+_ALONE = tuple(f"?patients=true&patient={name}" for name in ("P00", "P01"))
+
+
 def test_what_changes_the_answer_changes_its_etag(client):
     home = fill(client, 2)
     address = f"{home}/analyses/response-rates"
     tags = [
         client.get(address + query).headers["etag"]
-        for query in ("", "?level=0.9", "?by=sex", "?proportion=wilson", "?patients=true")
+        for query in ("", "?level=0.9", "?by=sex", "?proportion=wilson", "?patients=true", *_ALONE)
     ]
     tags.append(client.get(f"{home}/analyses/ck-change").headers["etag"])
     tags.append(client.post(address, json={"protocol": "relative-20"}).headers["etag"])
@@ -117,6 +121,70 @@ def test_what_changes_the_answer_changes_its_etag(client):
     assert len(set(tags)) == len(tags)
     other = fill(client, 2, "other")
     assert client.get(f"{other}/analyses/response-rates").headers["etag"] not in tags
+
+
+_LISTS = frozenset({"patients", "courses_listed", "most_influential", "collect"})
+
+
+def without_lists(found, patient=None):
+    """An answer without what it lists of patients; or with the lists of one patient."""
+    if isinstance(found, list):
+        return [without_lists(each, patient) for each in found]
+    if not isinstance(found, dict):
+        return found
+    shown = {name: without_lists(each, patient) for name, each in found.items() if not _is_list(name, each)}
+    if patient is not None:
+        lists = {name: _of_one(each, patient) for name, each in found.items() if _is_list(name, each)}
+        shown |= {name: each for name, each in lists.items() if each is not None}
+    return shown
+
+
+def _is_list(name, value):
+    return name in _LISTS and not isinstance(value, int)
+
+
+def _of_one(listed, patient):
+    if isinstance(listed, list):
+        return [each for each in listed if each["patient"] == patient]
+    return listed if listed == patient else None
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_one_patient_alone_is_listed_beside_the_figures_of_all(client, name):
+    home = make_study(client, protocol="acr-eular-2016-adult" if "improvement" in name else "seed-2008")
+    for number in range(3):
+        document = timeline(f"P{number:02}", ck=900 + 50 * number)
+        assert client.put(f"{home}/patients/P{number:02}", json=document).status_code == 201
+    address = f"{home}/analyses/{name}"
+    everybody = client.get(f"{address}?patients=true").json()
+    alone = client.get(f"{address}?patients=true&patient=P01")
+    assert alone.status_code == 200
+    assert "P00" not in alone.text
+    assert "P02" not in alone.text
+    assert without_lists(alone.json()) == without_lists(everybody)
+    assert alone.json() == without_lists(everybody, "P01")
+
+
+def test_one_patient_alone_is_listed_only_if_patients_are_and_the_study_has_it(anywhere):
+    home = fill(anywhere, 2)
+    anywhere.delete(f"{home}/patients/P01?erase=true")
+    address = f"{home}/analyses/response-rates"
+    for path in (address, f"{home}/analyses"):
+        refused = anywhere.get(f"{path}?patient=P00")
+        assert (refused.status_code, codes(refused)) == (422, [("/query/patient", "contradiction")])
+        assert anywhere.get(f"{path}?patients=true&patient=P09").status_code == 404
+        assert anywhere.get(f"{path}?patients=true&patient=P01").status_code == 410
+        assert "P00" in anywhere.get(f"{path}?patients=true&patient=P00").text
+    body = {"protocol": "relative-20"}
+    assert anywhere.post(f"{address}?patient=P00", json=body).status_code == 422
+    assert anywhere.post(f"{address}?patients=true&patient=P09", json=body).status_code == 404
+
+
+def test_one_patient_alone_needs_the_scope_of_patients(scoped):
+    client, with_scopes = scoped
+    address = f"{fill(client, 2)}/analyses/response-rates?patients=true&patient=P00"
+    assert with_scopes([Scope.ANALYSE]).get(address).status_code == 403
+    assert with_scopes([Scope.ANALYSE, Scope.READ_PATIENTS]).get(address).status_code == 200
 
 
 @pytest.mark.slow

@@ -71,6 +71,8 @@ def last(client, count=1):
         (f"{HOME}/set-aside", ("listSetAside", "nothing", [], 200)),
         (f"{HOME}/analyses/response-rates", ("getResponseRates", "figures", [], 200)),
         (f"{HOME}/analyses/response-rates?patients=true", ("getResponseRates", "everyone", [], 200)),
+        (f"{HOME}/analyses/response-rates?patients=true&patient=P2", ("getResponseRates", "patients", ["P2"], 200)),
+        (f"{HOME}/analyses/response-rates?patients=true&patient=P9", ("getResponseRates", "nothing", [], 404)),
         (f"{HOME}/analyses/what-is-missing", ("getWhatIsMissing", "everyone", [], 200)),
         (f"{HOME}/datasets/adsl.csv", ("getDataset", "everyone", [], 200)),
         (f"{HOME}/datasets/ard.csv", ("getDataset", "figures", [], 200)),

@@ -3,15 +3,13 @@
 import json
 import sys
 import time
-from datetime import UTC, datetime
 
 import pytest
 
-from app.access.callers import ALL_SCOPES, Scope
+from app.access.callers import Scope
 from app.pages.charts import CHARTS
 from app.pages.charts.rendering import MEDIA_TYPES, PDF, PNG, SVG, VEGA_LITE
 from app.protocol.presets import RELATIVE_20
-from app.timeline.times import microseconds
 from tests.api.examples import codes, events, fill, lab, make_study
 
 FEW = "flow"
@@ -202,17 +200,3 @@ def test_to_draw_each_patient_needs_the_scope_to_read_them(scoped):
     assert (analyst.get(address).status_code, analyst.get(f"{address}?patients=true").status_code) == (200, 403)
     assert "P00" not in analyst.get(address).text
     assert "P00" in with_scopes([Scope.ANALYSE, Scope.READ_PATIENTS]).get(f"{address}?patients=true").text
-
-
-@pytest.fixture
-def scoped(serve, sqlite_url):
-    """A service that asks for keys, with a client that may do everything and what makes another one."""
-    client = serve(sqlite_url, require_keys=True, rate="")
-    keys = client.app_state["app_state"].authenticator.keys
-
-    def of(scopes):
-        text = keys.create("who", frozenset(scopes), None, now=microseconds(datetime.now(UTC))).text
-        client.headers["Authorization"] = f"Bearer {text}"
-        return client
-
-    return of(ALL_SCOPES), of

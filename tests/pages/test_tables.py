@@ -1,12 +1,16 @@
 """Results as tables: an estimate with its limits, a test as its p value, and why a number is missing."""
 
+import re
+
 import pytest
 
 from app.analyses import QUESTIONS
 from app.analyses.answer_document import answer_model
 from app.pages.cells import days, interval_cell, number_cell, p_cell, small_result, written_limits
+from app.pages.definitions import in_words
 from app.pages.labels import definition
 from app.pages.tables import MOST, SHOWN, tables_of
+from tests.pages.shown import Shown
 
 INTERVAL = {"of": "rate", "method": "wilson", "level": 0.95, "low": 0.7, "high": None, "reason": "zero_denominator"}
 TEST = {"method": "paired_t", "p": 0.04321, "p_adjusted": 0.08642, "adjustment": "holm", "n_used": 9, "reason": None}
@@ -88,10 +92,64 @@ def test_the_rate_of_all_treated_names_the_greatest_possible_count():
     assert small_result("all_treated", given | {"not_judged": 0, "at_most": 14}).text == "14/16, 87.5\u00a0%"
 
 
-def test_a_definition_is_told_with_its_parameters():
-    given = {"id": "points_above_baseline", "parameters": {"points": 5.0, "days": [1, 59], "value": "best"}}
-    assert definition(given) == "points above baseline (points 5, days 1 to 59, value best)"
-    assert definition({"id": "visits", "parameters": {"weeks": [1, 2, 4]}}) == "visits (weeks 1, 2, 4)"
+_BEST = "at least 5 points better than the baseline, judged by the best value of days 1 to 59 after the first infusion"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"id": "points_above_baseline", "parameters": {"points": 5.0, "days": [1, 59], "value": "best"}}, _BEST),
+        ({"id": "points_better", "parameters": {"points": 3}}, "at least 3 points better than the baseline"),
+        ({"id": "ck_normal", "parameters": {"sustained": True}}, "normal, and so is the next value"),
+        (
+            {"id": "best_end_of_scale", "within_points": 1},
+            "within 1 point of the best end of the scale",
+        ),
+        ({"id": "visit", "parameters": {"week": 8}}, "at the visit of week 8"),
+        ({"id": "visits", "parameters": {"weeks": [1, 2, 4]}}, "visits (weeks 1, 2, 4)"),
+    ],
+)
+def test_a_definition_is_told_in_words_or_with_its_parameters(given, said):
+    assert definition(given) == said
+
+
+_CODE_NAMES = ("_above_baseline", "ck_decrease", "criterion_in", "percent_of_baseline", "value best", "`")
+
+
+@pytest.mark.parametrize("query", ["", "?by=diagnosis"])
+@pytest.mark.parametrize("name", ["response-rates", "courses", "comparisons", "ck-normal-groups", "improvement-score"])
+def test_the_claims_of_a_page_tell_the_rules_in_words(demo, name, query):
+    answer = demo.get(f"/v1/studies/demo/analyses/{name}{query}").json()
+    told = in_words(answer)
+
+    texts = [claim["text"] for claim in told["claims"]]
+    assert [(text, code) for text in texts for code in _CODE_NAMES if code in text] == []
+    figures = [[re.findall(r"[0-9]+ of|\([0-9]+ %\)|p [0-9.]+", text) for text in (claim["text"], new)]
+               for claim, new in zip(answer["claims"], texts, strict=True)]  # fmt: skip
+    assert [before for before, _ in figures] == [after for _, after in figures]
+    page = " ".join(Shown(demo.get(f"/v1/studies/demo/analyses/{name}.html{query}").text).words.split())
+    assert [code for code in _CODE_NAMES[:4] if code in page] == []
+
+
+def test_each_rule_of_a_claim_is_the_one_of_its_own_row(demo):
+    answer = demo.get("/v1/studies/demo/analyses/response-rates").json()
+    texts = [claim["text"] for claim in in_words(answer)["claims"]]
+
+    assert texts[0].startswith(f"MMT response ({_BEST}): 14 of all 16")
+    assert texts[1].startswith(f"ADL response ({_BEST.replace('5 points', '3 points')}): 12 of all 16")
+    assert texts[2].startswith("CK response (at most 70 % of the baseline, or normal, judged by the best value of days")
+
+
+def test_the_same_name_with_several_parameters_is_told_by_its_name_where_the_text_has_no_parameters():
+    rows = [
+        {"measure": "MMT", "definition": {"id": "points_above_baseline", "parameters": {"points": 5, "days": [1, 59],
+                                                                                        "value": value}}}
+        for value in ("best", "last")
+    ]  # fmt: skip
+    claims = [{"text": "MMT response by points_above_baseline, 3 of 5."}]
+
+    [told] = in_words({"results": rows, "claims": claims})["claims"]
+    assert told["text"] == "MMT response by points above baseline, 3 of 5."
 
 
 @pytest.mark.parametrize("name", sorted(QUESTIONS))

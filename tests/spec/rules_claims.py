@@ -149,11 +149,21 @@ def _halved(*halvings: int) -> Group:
     return Group(words, tuple(Patient(ck=[(-28, 1024), (0, 1024), (28, 1024 / 2**h)], limit=1) for h in halvings))
 
 
+def _halved_9_or_10_times(size: int) -> list[Group]:
+    """Half of the patients each: t is 19 times the root of (size - 1)."""
+    return [
+        alike(size // 2, f"with CK 1024 at weeks -4 and 0, then halved {times} times by week 4",
+              ck=[(-28, 1024), (0, 1024), (28, 1024 / 2**times)])
+        for times in (9, 10)
+    ]  # fmt: skip
+
+
 CHANGE_OF_CHANGE = Rule(
     row="claims",
     name="change_of_change",
     words="ln(CK) changed otherwise after treatment than before it if p of the one-sample t test is at most alpha. The "
-    "claim names the direction of the mean.",
+    "claim names the direction of the mean. A p below 1e-300 has no number: it is at most every alpha, and the claim "
+    "says `p < 1e-300`. So it is in every rule with a p.",
     cases=(
         Case(
             says="CK halved once to five times: p = 0.0132",
@@ -174,6 +184,16 @@ CHANGE_OF_CHANGE = Rule(
             says="one patient has no test",
             ck=[(-28, 1000), (0, 1000), (28, 500)],
             expect=_claim("change_of_change", False, "no_p"),
+        ),
+        Case(
+            says="p = 4e-300 is a number",
+            groups=_halved_9_or_10_times(234),
+            expect=_claim("change_of_change", True, "significant", "improvement"),
+        ),
+        Case(
+            says="p is below 1e-300, and significant",
+            groups=_halved_9_or_10_times(236),
+            expect=_claim("change_of_change", True, "significant", "improvement"),
         ),
     ),
 )

@@ -16,7 +16,7 @@ from app.analyses.ck_normal.ck_normal_time import (
     strategy_in_force,
 )
 from app.analyses.ck_normal.intercurrent_strategies import times_of
-from app.analyses.claims import Comparison, differences_of
+from app.analyses.claims import comparison, differences_of
 from app.analyses.comparison.comparisons import UNKNOWN
 from app.derive.rescue_treatment import ABNORMAL, CENSORED
 from app.estimate.results import (
@@ -125,8 +125,8 @@ def ck_normal_groups(whole: Context) -> Findings:
         claims=differences_of(
             "difference",
             [
-                Comparison(
-                    f"`{row.estimate}` in {len(row.groups)} groups, log-rank", row.log_rank.n_used, row.log_rank.p, "CK"
+                comparison(
+                    f"`{row.estimate}` in {len(row.groups)} groups, log-rank", row.log_rank.n_used, row.log_rank, "CK"
                 )
                 for row in results
             ],

@@ -277,7 +277,8 @@ def _listed(context: Context) -> tuple[SeenInterval, ...]:
         strict=True,
     )
     names = ("patient", "normal_after", "normal_by", "normal_reason", "left", "right", "longest", "reason")
-    return tuple(SeenInterval.model_validate(dict(zip(names, row, strict=True))) for row in columns)
+    listed = (dict(zip(names, row, strict=True)) for row in columns if context.lists(row[0]))
+    return tuple(SeenInterval.model_validate(row) for row in listed)
 
 
 QUESTION = Question(

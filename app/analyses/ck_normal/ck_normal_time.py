@@ -466,6 +466,7 @@ def _spells(context: Context, times: Times) -> tuple[Spell, ...]:
             days_normal_midpoint=int(days.midpoint[i]) / 2 if followed_twice[i] else None,
         )
         for i, patient in enumerate(context.ids)
+        if context.lists(patient)
     )
 
 

@@ -26,7 +26,7 @@ from app.analyses.answer import (
     groups_by,
     values_of,
 )
-from app.analyses.claims import Comparison
+from app.analyses.claims import Comparison, comparison
 from app.analyses.comparison.two_groups import (
     ADJUSTED_OVER,
     Arm,
@@ -152,7 +152,7 @@ def comparisons(whole: Context) -> Findings:
 def _endpoint_test(row: PairedEndpoints) -> Comparison:
     first, second = (f"{each.measure} by {each.definition.id}" for each in (row.first, row.second))
     subject = f"{first}, {row.first_only} patients only, and {second}, {row.second_only} only, McNemar"
-    return Comparison(subject, row.n, row.test.p)
+    return comparison(subject, row.n, row.test)
 
 
 def _pairs(

@@ -23,7 +23,7 @@ from app.analyses.answer import (
     Question,
     values_of,
 )
-from app.analyses.claims import ChangeTest, Comparison, change, differences_of
+from app.analyses.claims import ChangeTest, Comparison, change, change_test, comparison, differences_of
 from app.analyses.comparison.comparisons import UNKNOWN
 from app.analyses.weekly_change import adjusted_over_weeks, better_end
 from app.derive.per_patient import first_reason
@@ -141,7 +141,7 @@ def _claims(context: Context, row: RepeatedMeasure) -> list[Claim]:
             "change_by_model",
             f"the mean of {'ln(CK)' if row.scale == 'ln' else row.measure} at week {week}",
             "that at week 0",
-            ChangeTest(row.model.patients, effects[week].test.p_adjusted, effects[week].estimate)
+            change_test(row.model.patients, effects[week].test, effects[week].estimate)
             if week in effects
             else ChangeTest(row.model.patients, None, None),
             better=better_end(context.protocol, row.measure),
@@ -262,8 +262,9 @@ def _comparison(row: GroupInteraction, week: int) -> Comparison:
         f"change of the mean of {'ln(CK)' if row.scale == 'ln' else row.measure} from week 0 to week {week}, "
         f"{row.first} and {row.second}"
     )
-    p = found[0].test.p_at_most if found else None
-    return Comparison(subject, row.model.patients, p, row.measure, week)
+    if not found:
+        return Comparison(subject, row.model.patients, None, row.measure, week)
+    return comparison(subject, row.model.patients, found[0].test, row.measure, week)
 
 
 QUESTION = Question(

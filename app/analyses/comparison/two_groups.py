@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.analyses.all_treated import AllTreated, counted_of, further_events
 from app.analyses.answer import Claim, Context, Definition, Excluded, Flag
-from app.analyses.claims import Comparison, differences_of
+from app.analyses.claims import Comparison, comparison, differences_of
 from app.analyses.response_rates import response_flags, takes_the_best
 from app.analyses.sensitivity.key_results import last_day
 from app.analyses.weekly_change import Scale, difference_reasons, differences, scales_of
@@ -155,21 +155,21 @@ class ComparisonRows:
     def claims(self, alpha: float, more: Sequence[Comparison] = ()) -> list[Claim]:
         """A claim for each test of all pairs, and for `more` tests, which are all one family."""
         tests = [
-            Comparison(
+            comparison(
                 f"{row.measure} response by {row.definition.id}, {row.first.k} of {row.first.n} in {row.group} and "
                 f"{row.second.k} of {row.second.n} in {row.against or 'all others'}, Fisher",
                 row.first.n + row.second.n,
-                row.test.p,
+                row.test,
                 row.measure,
             )
             for row in self.responses
         ]
         tests += [
-            Comparison(
+            comparison(
                 f"Change of {'ln(CK)' if row.scale == 'ln' else row.measure} at week {row.week}, {row.n} patients of "
                 f"{row.group} and {row.against_n} of {row.against or 'all others'}, Mann-Whitney",
                 row.n + row.against_n,
-                row.test.p,
+                row.test,
                 row.measure,
                 row.week,
             )

@@ -154,6 +154,8 @@ def _listed(
     for column, reasons in enumerate(visit_reasons(context, course)):
         rows = []
         for i, (patient, reason) in enumerate(zip(context.ids, reasons, strict=True)):
+            if not context.lists(patient):
+                continue
             at = (i, column)
             measures = () if reason else tuple(
                 MeasureVerdict(**row, improved=better.verdict_at(at), worse=worse.verdict_at(at))

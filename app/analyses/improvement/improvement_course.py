@@ -222,6 +222,8 @@ def _patients(
 ) -> tuple[PatientCourse, ...]:
     rows = []
     for i, patient in enumerate(context.ids):
+        if not context.lists(patient):
+            continue
         known = scores.lower[i, scores.complete[i]]
         surely, possibly = (_first_days(declared, course.day[i], bound[i]) for bound in (scores.lower, scores.upper))
         agreed = _best(surely) == _best(possibly) and scores.attended[i].any()

@@ -104,6 +104,8 @@ def patient_scores(
     for column, reasons in enumerate(visit_reasons(context, course)):
         rows = []
         for i, (patient, reason) in enumerate(zip(ids, reasons, strict=True)):
+            if not context.lists(patient):
+                continue
             low, high = float(scores.lower[i, column]), float(scores.upper[i, column])
             if reason:
                 rows.append(_not_seen(patient, reason))

@@ -115,7 +115,7 @@ def what_is_missing(whole: Context) -> Findings:
         gaps += [_gap(context, status) for status in statuses]
         excluded += context.excluded(context.untreated, "all")
     rows.sort(key=_order)
-    collect = [_collect(row) for row in rows[: options.limit]]
+    collect = [_collect(row) for row in [row for row in rows if whole.lists(row.patient)][: options.limit]]
     claims = [description(int(whole.study.safety.sum()), "the missing values")]
     return Findings({"results": gaps, "collect": collect}, excluded, fields={"to_collect": len(rows)}, claims=claims)
 

@@ -360,11 +360,11 @@ def _grams(study: DerivedStudy) -> Floats:
 def _listed(
     context: Context, events: Events, serious: Bools, grams: Floats, at_risk: RiskWindows
 ) -> tuple[PatientSafety, ...]:
-    study, size = context.study, len(context.study.cohort)
+    study, size, ids = context.study, len(context.study.cohort), context.ids
     counts = np.bincount(events.patient, minlength=size), np.bincount(events.patient[serious], minlength=size)
     return tuple(
         PatientSafety(
-            patient=context.ids[i],
+            patient=ids[i],
             events=int(counts[0][i]),
             serious_events=int(counts[1][i]),
             infusions=int(study.exposure.infusions[i]),
@@ -375,6 +375,7 @@ def _listed(
             events_in_windows=tuple(at_risk.events[:, i].tolist()),
         )
         for i in np.flatnonzero(study.safety).tolist()
+        if context.lists(ids[i])
     )
 
 

@@ -146,7 +146,7 @@ def _listed(context: Context) -> tuple[PatientEvents, ...]:
     return tuple(
         PatientEvents(patient=who, events=int(events), reactions=int(reactions), serious_events=int(serious))
         for who, treated, events, reactions, serious in rows
-        if treated
+        if treated and context.lists(who)
     )
 
 

@@ -97,6 +97,7 @@ def listed_courses(context: Context, view: CourseStudy) -> tuple[CourseOfPatient
             verdicts=tuple(by_rule[i] for by_rule in verdicts),
         )
         for i in range(len(courses))
+        if context.lists(ids[int(courses.patient[i])])
     )
 
 

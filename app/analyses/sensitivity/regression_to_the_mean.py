@@ -65,6 +65,7 @@ def _listed(context: Context, result: RegressionToTheMean, change: Floats) -> tu
     return tuple(
         PatientRegression(patient=patient, expected=_known(e), observed=_known(o))
         for patient, e, o in zip(context.ids, own.tolist(), change.tolist(), strict=True)
+        if context.lists(patient)
     )
 
 

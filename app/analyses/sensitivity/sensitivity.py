@@ -233,7 +233,8 @@ def _leave_one_out(context: Context, main: KeyResult) -> LeaveOneOut:
 
 
 def _name(context: Context, kept: Bools, position: int | None) -> str | None:
-    return None if position is None else context.ids[int(np.flatnonzero(kept)[position])]
+    name = None if position is None else context.ids[int(np.flatnonzero(kept)[position])]
+    return name if name is not None and context.lists(name) else None
 
 
 QUESTION = Question(
