@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.checks import check_accessible, check_width, content_of
-from tests.browser.test_load_a_file import press, reach
+from tests.browser.keyboard import press, reach
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/tutorial", "/docs/bulk"])
