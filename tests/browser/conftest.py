@@ -34,7 +34,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A service with the studies of `studies.py`."""
     url = f"sqlite:///{tmp_path_factory.mktemp('site') / 'x.db'}"
     migrations.upgrade(url)
-    with running(url) as service:
+    with running(url, COMPUTE_WORKERS="1") as service:
         fill(service)
         yield service
 
@@ -83,7 +83,7 @@ class Windows:
 def windows(site: Process) -> Iterator[Windows]:
     """Chromium without a screen."""
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield Windows(browser, f"http://127.0.0.1:{site.port}")
         browser.close()
 
