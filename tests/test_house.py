@@ -33,6 +33,7 @@ TOP_LEVEL = {
     "compose.yaml",
     "deploy",
     "docs",
+    "examples",
     "openapi.yaml",
     "pyproject.toml",
     "requirements-test.lock",

@@ -177,6 +177,8 @@ async def _answer(app: ASGIApp, scope: Scope, body: bytes, receive: Receive) -> 
     await app(scope, _with_body(body, receive), sending)
     if size > LARGEST or headers.get("content-type", "").startswith(EVENTS):
         raise NoDocument
+    if status == 0:
+        raise ClientDisconnect  # the application gives up an answer that nobody waits for
     return ServedDocument(status, headers, b"".join(parts))
 
 

@@ -102,6 +102,11 @@ class PrintedReport:
     data: bytes
     """The answer that the figures are from, as JSON."""
 
+    @property
+    def embedded(self) -> Markup:
+        """The same, to stand in a page: nothing in it ends the element that it stands in."""
+        return Markup(self.data.decode().replace("<", "\\u003c"))  # noqa: S704 - no `<` is left
+
 
 async def read_report(reading: PageReading, study: str) -> PrintedReport:
     """The report of a study at the revision that is asked for, with the options of the report."""

@@ -1,12 +1,15 @@
 """Packages that a test installs into a folder of its own, by a lock."""
 
 import os
+import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
 def install(command: list[str | Path], folder: Path, *, wrong: tuple[str, ...]) -> None:
@@ -21,3 +24,29 @@ def install(command: list[str | Path], folder: Path, *, wrong: tuple[str, ...]) 
         pytest.fail(f"The lock is not as it should be:\n{told.stderr}")
     lines = told.stderr.strip().splitlines() or ["without a word"]
     pytest.skip(f"{Path(command[0]).name} could not install packages: {lines[-1]}")
+
+
+def install_typescript(folder: Path) -> Path:
+    """Install the generator and the compiler into a folder, and generate the types of the API there."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        pytest.skip("There is no Node.")
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(HERE / name, folder)
+    install([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder, wrong=("EINTEGRITY", "EUSAGE"))
+    run(folder, "openapi-typescript", ROOT / "openapi.yaml", "--default-non-nullable", "false", "--output", "api.d.ts")
+    return folder
+
+
+def run(folder: Path, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a program of the packages."""
+    command = [folder / "node_modules" / ".bin" / program, *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def compiled(folder: Path, *, emit: bool = False, **texts: str) -> str:
+    """What the compiler says of texts, by name. If `emit` is true, it makes a program of each of them."""
+    for name, text in texts.items():
+        (folder / f"{name}.ts").write_text(text, encoding="utf-8")
+    flags = "--strict --target es2022 --module nodenext --lib es2022,dom" + ("" if emit else " --noEmit")
+    return run(folder, "tsc", *shlex.split(flags), *(f"{name}.ts" for name in texts)).stdout

@@ -1,6 +1,7 @@
 """A Python client that openapi-python-client generates."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.clients.installing import HERE, install
+from tests.clients.conftest import DIRECT
+from tests.clients.installing import HERE, ROOT, install
+from tests.clients.readme import KEPT, examples
 
-DESCRIPTION = HERE.parents[1] / "openapi.yaml"
+DESCRIPTION = ROOT / "openapi.yaml"
 pytestmark = pytest.mark.slow
 
 
@@ -78,6 +81,51 @@ def test_the_client_is_typed(environment, generated):
     assert [line.split(" error:")[0] for line in found] == [f"usage.py:{wrong}:"], told.stdout
 
 
+def test_every_example_of_the_readme_is_answered_to_the_client(environment, generated, server, study):
+    study("demo-py")
+    client, _ = generated
+    modules = {
+        module.stem.replace("_", ""): ".".join(module.relative_to(client).with_suffix("").parts)
+        for module in client.glob("*/api/*/*.py")
+    }
+    calls = [(modules[each.operation.lower()], each.parameters, each.media_type, each.body) for each in examples("-py")]
+    ran = subprocess.run(
+        [environment / "python", "-c", CALLS, f"http://127.0.0.1:{server.port}"],
+        cwd=client, env=DIRECT, input=json.dumps(calls), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert len(answers) == len(calls)
+    for call, (status, parsed, received) in zip(calls, answers, strict=True):
+        assert status in {200, 201}, call
+        assert parsed == (json.loads(received) if isinstance(parsed, dict) else received), call
+    kept = json.loads(server.ask("GET", "/v1/studies/ward8-py/patients/P01")[1])["labs"]
+    assert [(lab["id"], lab["value"], lab["upper_limit"]) for lab in kept] == KEPT
+
+
+CALLS = """
+import json, sys, typing
+from importlib import import_module
+from io import BytesIO
+
+from myo_response_client import Client
+from myo_response_client.types import File
+
+client = Client(sys.argv[1])
+for module, parameters, media_type, body in json.load(sys.stdin):
+    operation = import_module(module).sync_detailed
+    given = {}
+    if body is not None and media_type.endswith("json"):
+        kinds = typing.get_type_hints(operation)["body"]
+        kind, *_ = [each for each in (kinds, *typing.get_args(kinds)) if hasattr(each, "from_dict")]
+        given["body"] = kind.from_dict(json.loads(body))
+    elif body is not None:
+        given["body"] = File(BytesIO(body.encode()))
+    answer = operation(**parameters, client=client, **given)
+    parsed = answer.parsed
+    shown = parsed.payload.read().decode() if isinstance(parsed, File) else parsed.to_dict()
+    print(json.dumps([int(answer.status_code), shown, answer.content.decode()]))
+"""
 USAGE = """
 from io import BytesIO
 

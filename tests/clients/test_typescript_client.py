@@ -1,89 +1,20 @@
 """TypeScript types that openapi-typescript generates, and every JSON example of the README as a typed call."""
 
 import json
-import re
-import shlex
-import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.clients.installing import HERE, install
+from tests.clients.conftest import DIRECT
+from tests.clients.installing import HERE, compiled
+from tests.clients.readme import KEPT, README, examples
 from tests.journeys.conftest import load_demo, service
 
-ROOT = HERE.parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 BEGIN = """import createClient from "openapi-fetch"
 import type { paths } from "./api.js"
 
 const client = createClient<paths>({ baseUrl: "http://127.0.0.1:8000" })
 """
-
-
-@cache
-def templates() -> list[str]:
-    """Every path of the description."""
-    return list(yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))["paths"])
-
-
-@dataclass(frozen=True)
-class Example:
-    """One command of the README."""
-
-    method: str
-    address: str
-    media_type: str | None
-    body: str | None
-
-    @property
-    def template(self) -> str:
-        """Its path as the description has it."""
-        path = "/" + self.address.partition("/")[2]
-        return next(each for each in templates() if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", each), path))
-
-    @property
-    def call(self) -> str:
-        """The same as a typed call."""
-        names = re.findall(r"\{(\w+)\}", self.template)
-        values = re.fullmatch(re.sub(r"\{\w+\}", "([^/]+)", self.template), "/" + self.address.partition("/")[2])
-        init = [f"params: {{ path: {json.dumps(dict(zip(names, values.groups(), strict=True)))} }}"]
-        if self.body is not None:
-            is_json = self.media_type.endswith("json")
-            init.append(f"body: {self.body if is_json else json.dumps(self.body)}")
-            init += [] if is_json else ["bodySerializer: (text) => text"]
-            init.append(f'headers: {{ "content-type": "{self.media_type}" }}')
-        return f'await client.{self.method}("{self.template}", {{ {", ".join(init)} }})'
-
-
-def examples() -> Iterator[Example]:
-    """Every command of the README, read by the shell as it is printed."""
-    printed = [part for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for part in block.split("\n$ ")]
-    commands = [re.split(r"^\{$", part.removeprefix("$ "), flags=re.MULTILINE)[0] for part in printed]
-    script = "curl() { printf '%s\\0' \"$@\"; printf '\\n\\0'; }\n" + "\n".join(
-        command for command in commands if command.startswith("curl ")
-    )
-    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
-    for words in (line.split("\0") for line in told.split("\0\n\0") if line):
-        yield example(words)
-
-
-def example(words: list[str]) -> Example:
-    given = {name: words[place + 1] for place, name in enumerate(words) if name.startswith("-")}
-    body = given.get("-d", given.get("--data-binary"))
-    (address,) = (
-        word.removeprefix("http://") for word in words if re.match(r"(http://)?(localhost|127\.0\.0\.1)", word)
-    )
-    return Example(
-        given.get("-X", "GET" if body is None else "POST"),
-        address,
-        given["-H"].partition(": ")[2] if "-H" in given else None,
-        body,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -102,32 +33,6 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             value = answer.text if media_type.endswith("json") else json.dumps(answer.text)
             lines.append(f'export const answer{number}: {kind}["content"]["{media_type}"] = {value}')
     return lines
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the generator and the compiler, and the types generated there."""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        pytest.skip("There is no Node.")
-    folder = tmp_path_factory.mktemp("typescript")
-    for name in ("package.json", "package-lock.json", ".npmrc"):
-        shutil.copy(HERE / name, folder)
-    install([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder, wrong=("EINTEGRITY", "EUSAGE"))
-    run(folder, "openapi-typescript", ROOT / "openapi.yaml", "--default-non-nullable", "false", "--output", "api.d.ts")
-    return folder
-
-
-def run(folder: Path, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [folder / "node_modules" / ".bin" / program, *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def compiled(folder: Path, lines: list[str]) -> str:
-    """What the compiler says of these lines."""
-    (folder / "readme.ts").write_text(BEGIN + "\n".join(lines) + "\n", encoding="utf-8")
-    flags = shlex.split("--noEmit --strict --target es2022 --module nodenext --lib es2022,dom readme.ts")
-    return run(folder, "tsc", *flags).stdout
 
 
 def test_the_lock_holds_hashes_and_no_addresses():
@@ -151,7 +56,21 @@ def test_the_examples_of_the_readme_are_found():
 
 @pytest.mark.slow
 def test_every_example_of_the_readme_is_a_typed_call_with_a_typed_answer(packages, answers):
-    assert compiled(packages, answers) == ""
+    assert compiled(packages, readme=BEGIN + "\n".join(answers)) == ""
+
+
+@pytest.mark.slow
+def test_every_example_of_the_readme_is_answered_to_the_client(packages, server, study):
+    study("demo-ts")
+    calls = [f"console.log(({each.call}).response.status)" for each in examples("-ts")]
+    program = BEGIN.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}") + "\n".join(calls)
+    assert compiled(packages, emit=True, calls=program) == ""
+    ran = subprocess.run(["node", packages / "calls.js"], env=DIRECT, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(ran.stdout.split()) == len(calls)
+    assert set(ran.stdout.split()) <= {"200", "201"}
+    kept = json.loads(server.ask("GET", "/v1/studies/ward8-ts/patients/P01")[1])["labs"]
+    assert [(lab["id"], lab["value"], lab["upper_limit"]) for lab in kept] == KEPT
 
 
 @pytest.mark.slow
@@ -172,13 +91,14 @@ def test_every_example_of_the_readme_is_a_typed_call_with_a_typed_answer(package
         ),
         (
             'const { data } = await client.GET("/v1/studies/{study}/analyses/response-rates", '
-            '{ params: { path: { study: "demo" }, query: { by: "sex" } } })\nexport const rate: string = '
-            "data!.results[0]!.rate",
-            "number",
+            '{ params: { path: { study: "demo" }, query: { by: "sex" } } })\n'
+            'if (typeof data !== "object") throw new Error()\n'
+            "export const rate: string = data.results[0]!.rate",
+            "Type 'number | null' is not assignable to type 'string'",
         ),
     ],
 )  # fmt: skip
 def test_a_wrong_call_is_an_error_of_the_compiler(packages, wrong, because):
-    said = compiled(packages, [wrong])
+    said = compiled(packages, readme=BEGIN + wrong)
     assert said.count("error TS") == 1, said
     assert because in said

@@ -69,13 +69,15 @@ def elsewhere(tmp_path):
     return tmp_path
 
 
-def test_the_wheel_holds_the_package_with_its_migrations_and_nothing_else(built):
+def test_the_wheel_holds_the_package_with_its_migrations_and_its_documentation_and_nothing_else(built):
     names = zipfile.ZipFile(built[1]).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"app", "myoresponse"}
     ours = {path.relative_to(ROOT) for path in (ROOT / "app").rglob("*") if path.is_file() and path.suffix != ".pyc"}
     scripts = {path.relative_to(ROOT) for path in (ROOT / "alembic").rglob("*") if path.suffix in {".py", ".mako"}}
     held = {Path(name) for name in names if name.startswith("app/")}
-    assert held == ours | {"app" / path for path in scripts}
+    pages = {path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*") if path.is_file()}
+    told = {Path("docs") / name for name in ("CHANGELOG.md", "README.md", "SECURITY.md")}
+    assert held == ours | {"app" / path for path in scripts | pages | told}
     assert Path("app/py.typed") in held
 
 

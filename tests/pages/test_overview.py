@@ -6,9 +6,9 @@ import pytest
 from starlette.datastructures import Headers
 
 from app.access.callers import Scope
-from app.http.representations import Document
+from app.http.representations import ServedDocument
 from app.pages.headlines import headlines
-from app.pages.page import Reading
+from app.pages.page import PageReading
 from tests.api.examples import fill, make_study, timeline
 from tests.pages.shown import shown
 
@@ -108,11 +108,11 @@ class _Asked:
         self.status = status
 
     async def get(self, path, query=()):
-        return Document(self.status, Headers({"etag": '"a"'}), b"<svg/>")
+        return ServedDocument(self.status, Headers({"etag": '"a"'}), b"<svg/>")
 
 
 @pytest.mark.parametrize(("status", "text", "kept"), [(200, "<svg/>", True), (404, None, True), (503, None, False)])
 def test_a_page_without_a_chart_that_could_not_be_drawn_just_now_is_not_kept(status, text, kept):
-    reading = Reading(_Asked(status))
+    reading = PageReading(_Asked(status))
     assert asyncio.run(reading.text("/chart")) == text
     assert all(tag is not None for _, _, tag in reading.parts) is kept

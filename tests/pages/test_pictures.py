@@ -9,7 +9,7 @@ from app.access.callers import Scope
 from app.pages.pictures import OF_OVERVIEW, OF_PATIENTS, pictures
 
 
-class Reading:
+class PageReading:
     """Remembers what is asked for; one chart is not there."""
 
     def __init__(self, *scopes):
@@ -22,7 +22,7 @@ class Reading:
 
 
 def test_each_chart_is_asked_for_in_two_widths_at_the_revision_of_the_page():
-    reading = Reading(Scope.READ_PATIENTS)
+    reading = PageReading(Scope.READ_PATIENTS)
     options = [("by", "sex"), ("as_of", "2026-01-01T00:00:00Z")]
     drawn = asyncio.run(pictures(reading, "demo", ("ck-normal-time", "flow"), 7, options))
     asked = {"by": "sex", "revision": "7"}
@@ -35,7 +35,7 @@ def test_each_chart_is_asked_for_in_two_widths_at_the_revision_of_the_page():
 
 
 def test_who_may_not_read_patients_sees_no_mark_of_one():
-    reading = Reading(Scope.ANALYSE)
+    reading = PageReading(Scope.ANALYSE)
     drawn = asyncio.run(pictures(reading, "demo", OF_OVERVIEW, 7))
     assert not {each.name for each in drawn} & OF_PATIENTS
     assert not [path for path, _ in reading.read if "waterfall" in path]

@@ -66,6 +66,12 @@ def test_page_and_markdown_say_the_same_figures_as_the_answer(demo):
     assert "334.5" in page
 
 
+def test_the_page_carries_its_data(demo):
+    page = demo.get(f"{HOME}/report.html").text
+    held = page.partition('<script type="application/json" id="report-data">')[2].partition("</script>")[0]
+    assert json.loads(held) == demo.get(f"{HOME}/analyses").json()
+
+
 def test_each_address_beside_a_figure_gives_that_revision(demo):
     addresses = set(re.findall(r"<http://[^/]+(/[^>]+)>", demo.get(f"{HOME}/report.md").text))
     assert len(addresses) >= 3

@@ -1,6 +1,9 @@
 """An answer as a page: by suffix or by Accept, with the rights of its reader, and a fault as a page, too."""
 
+import asyncio
+
 import pytest
+from starlette.requests import ClientDisconnect
 
 from app.http import representations
 from tests.api.examples import fill
@@ -63,3 +66,13 @@ def test_what_is_no_json_is_sent_as_it_is(client, monkeypatch):
     whole = client.get("/v1/studies/trial/protocol", headers=BROWSER)
     assert whole.headers["content-type"] == "application/json"
     assert whole.content == client.get("/v1/studies/trial/protocol").content
+
+
+def test_a_page_is_given_up_and_not_kept_without_a_part_when_its_reader_has_gone():
+    async def silent(scope, receive, send):
+        """As the guard does when the client has gone."""
+
+    scope = {"headers": [], "state": {}, "type": "http", "query_string": b""}
+    asked = representations.Asked(silent, scope, representations._never, "/v1/studies/trial")
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(asked.get("/v1/studies/trial"))

@@ -139,6 +139,8 @@ def ask_all(send: Any, full: bool) -> None:
             continue
         for name, value in values.items():
             path = path.replace(f"{{{name}}}", value)
+        if path.endswith("/changes/stream"):
+            path += "?from=0&seconds=0"  # it would not end by itself
         for study, other in (("a", "b"), ("b", "a"), ("absent", "b")):
             address = path.replace("{study}", study).replace("{other}", other)
             body = {"json": {"protocol": "relative-20"}} if method == "POST" else {}
