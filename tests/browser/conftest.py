@@ -1,14 +1,11 @@
-"""The pages in the system's Chromium: one service and one browser for all tests of a process.
+"""The pages in the system's Chromium: one service, one browser and its windows for all tests of a process.
 
-A test that opens a page fails if the console shows an error, if a request leaves the machine, or if the page is wider
-than its window. Where there is no Chromium, the tests are skipped and say so.
+A test that opens a page fails if the console shows an error, if a request leaves the machine, or if a dialog opens.
+Where there is no Chromium, the tests are skipped and say so.
 """
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +13,13 @@ from typing import Any
 import pytest
 
 from app.store import migrations
-from tests.api.test_server import ROOT, Process, environment, running
+from tests.api.test_server import Process, running
+from tests.browser.studies import fill
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-HARMFUL = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'{{7*7}}"
-"""A text that does something wherever it is not escaped."""
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--renderer-process-limit=1", "--disable-site-isolation-trials"]
+"""In a container as root; and one process draws all pages, because to start another one takes time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,84 +33,82 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """A service with the demonstration study, one without data (`empty`), one with two patients (`pair`) and one whose
-    every text is harmful (`harmful`).
-    """
+    """A service with the studies of `studies.py`."""
     url = f"sqlite:///{tmp_path_factory.mktemp('site') / 'x.db'}"
     migrations.upgrade(url)
-    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
-    with running(url) as service:
-        for study, name in (("empty", "Without data"), ("pair", "Two patients"), ("harmful", HARMFUL)):
-            _put(service, study, name)
-        demo = [_read(service, f"/v1/studies/demo/patients/P0{number}") for number in (1, 2)]
-        for timeline in demo:
-            _post(service, "pair", timeline)
-        first = demo[0] | {"adverse_events": [{"id": "e1", "onset": "2005-04-12", "term": HARMFUL, "serious": False}]}
-        _post(service, "harmful", first)
+    with running(url, COMPUTE_WORKERS="1") as service:
+        fill(service)
         yield service
 
 
-def _put(service: Process, study: str, name: str) -> None:
-    assert service.ask("PUT", f"/v1/studies/{study}", {"name": name, "protocol": "seed-2008"})[0] == 201
+class Windows:
+    """The windows of one browser, with and without scripts. They are used again, because a new one takes time."""
 
+    def __init__(self, browser: Any, home: str) -> None:
+        self.faults: list[str] = []
+        self._home = home
+        self._idle: dict[bool, list[Any]] = {True: [], False: []}
+        self._contexts = {
+            script: browser.new_context(base_url=home, java_script_enabled=script, reduced_motion="reduce")
+            for script in (True, False)
+        }
 
-def _read(service: Process, path: str) -> Any:
-    return json.loads(service.ask("GET", path)[1])
+    def take(self, script: bool) -> Any:
+        """A window that nobody uses."""
+        return self._idle[script].pop() if self._idle[script] else self._new(script)
 
+    def give_back(self, script: bool, page: Any) -> None:
+        """Leave a window to the next test."""
+        self._idle[script].append(page)
 
-def _post(service: Process, study: str, timeline: dict[str, Any]) -> None:
-    patient = timeline["patient"]["id"]
-    status, answer = service.ask("POST", f"/v1/studies/{study}/patients/{patient}/events", timeline)
-    assert status == 201, answer
+    def _new(self, script: bool) -> Any:
+        page = self._contexts[script].new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("dialog", lambda dialog: (self.faults.append("a dialog"), dialog.dismiss()))
+        page.on("request", self._asked)
+        return page
+
+    def _heard(self, said: Any) -> None:
+        """The browser calls it an error that a page of a refusal has the status of the refusal."""
+        if said.type == "error" and "the server responded with a status of 4" not in said.text:
+            self.faults.append(said.text)
+
+    def _asked(self, sent: Any) -> None:
+        if not sent.url.startswith((f"{self._home}/", "data:", "blob:")):
+            self.faults.append(sent.url)
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
+def windows(site: Process) -> Iterator[Windows]:
+    """Chromium without a screen."""
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        yield Windows(browser, f"http://127.0.0.1:{site.port}")
+        browser.close()
 
 
 Open = Callable[..., Any]
-"""Opens a page: `opened("/v1/studies/demo.html", width=390, dark=True, script=False)`."""
+"""Opens a page: `opened("/v1/studies/demo.html", width=390, script=False)`. Without an address, the test goes on."""
 
 
 @pytest.fixture
-def opened(site: Process, browser: Any) -> Iterator[Open]:
+def opened(windows: Windows) -> Iterator[Open]:
     """Opens pages, and checks at the end of the test what happened on them."""
-    contexts, faults = [], []
-    home = f"http://127.0.0.1:{site.port}"
-    own = (f"{home}/", "data:", "blob:")
+    used = []
+    windows.faults.clear()
 
-    def watch(page: Any) -> None:
-        page.on("console", lambda said: faults.append(said.text) if said.type == "error" and not _expected(said) else 0)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("dialog", lambda dialog: (faults.append("a dialog"), dialog.dismiss()))
-        page.on("request", lambda sent: None if sent.url.startswith(own) else faults.append(sent.url))
-
-    def opening(path: str, *, width: int = 1440, dark: bool = False, script: bool = True) -> Any:
-        context = browser.new_context(
-            base_url=home,
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=script,
-            reduced_motion="reduce",
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        watch(page)
-        page.goto(path)
+    def opening(path: str = "", *, width: int = 1440, script: bool = True) -> Any:
+        page = windows.take(script)
+        used.append((script, page))
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme="light", media="screen")
+        if path:
+            page.goto(path)
         return page
 
     yield opening
-    for context in contexts:
-        context.close()
-    assert not faults, faults
-
-
-def _expected(said: Any) -> bool:
-    """The browser calls it an error that a page of a refusal has the status of the refusal."""
-    return "the server responded with a status of 4" in said.text
+    for each in used:
+        windows.give_back(*each)
+    assert not windows.faults, windows.faults

@@ -3,21 +3,6 @@
 from tests.browser.checks import check_accessible
 
 
-def test_the_median_and_its_limits_are_found_from_the_first_page(opened):
-    page = opened("/v1/studies/demo.html")
-    page.get_by_role("link", name="Questions").click()
-    page.get_by_role("link", name="For how long does CK stay normal?", exact=True).click()
-    row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="Median (95", exact=False)).first
-    assert " ".join(row.inner_text().split()) == "Median (95 % CI) 334.5 d (77 to not reached)"
-
-
-def test_why_a_patient_is_left_out_is_a_heading_of_the_question(opened):
-    page = opened("/v1/studies/demo/analyses.html")
-    page.get_by_role("link", name="How many patients responded, by each declared rule?").click()
-    section = page.get_by_role("region", name="Who was left out, and why")
-    assert "No usable value after day 0." in section.inner_text()
-
-
 def test_a_convention_is_changed_and_a_refused_value_corrected_with_the_keyboard_alone(opened):
     page = opened("/v1/studies/demo/analyses/response-rates.html", width=390)
     page.get_by_text("Change the conventions").focus()

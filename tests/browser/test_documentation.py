@@ -2,20 +2,19 @@
 
 import pytest
 
-from tests.browser.checks import check_accessible, check_width, content_of
-from tests.browser.test_load_a_file import press, reach
+from tests.browser.checks import WIDTHS, check_accessible, check_dark, check_width, content_as_sent, content_of
+from tests.browser.keyboard import press, reach
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/tutorial", "/docs/bulk"])
 def test_a_page_is_accessible_and_fits_each_screen(opened, path):
-    page = opened(path, width=390)
-    check_width(page)
+    page = opened()
+    answer = page.goto(path)
     check_accessible(page)
-    page.set_viewport_size({"width": 1440, "height": 900})
-    page.emulate_media(color_scheme="dark")
-    check_width(page)
-    check_accessible(page)
-    assert content_of(opened(path, script=False)) == content_of(page)
+    if path == "/docs/tutorial":
+        check_dark(page)
+    check_width(page, *WIDTHS)
+    assert content_as_sent(page, answer.text()) == content_of(page)
 
 
 def test_a_word_is_looked_for_and_its_passage_is_read_by_keyboard(opened):
