@@ -18,8 +18,6 @@ from tests.browser.studies import fill
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--renderer-process-limit=1", "--disable-site-isolation-trials"]
-"""In a container as root; and one process draws all pages, because to start another one takes time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,7 +56,8 @@ class Windows:
         return self._idle[script].pop() if self._idle[script] else self._new(script)
 
     def give_back(self, script: bool, page: Any) -> None:
-        """Leave a window to the next test."""
+        """Empty a window for the next test, so that the page in it ends what it does."""
+        page.goto("about:blank")
         self._idle[script].append(page)
 
     def _new(self, script: bool) -> Any:
@@ -81,12 +80,18 @@ class Windows:
 
 
 @pytest.fixture(scope="session")
-def windows(site: Process) -> Iterator[Windows]:
+def browser() -> Iterator[Any]:
     """Chromium without a screen."""
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
-        yield Windows(browser, f"http://127.0.0.1:{site.port}")
-        browser.close()
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def windows(site: Process, browser: Any) -> Windows:
+    """The windows of all tests."""
+    return Windows(browser, f"http://127.0.0.1:{site.port}")
 
 
 Open = Callable[..., Any]
