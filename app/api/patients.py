@@ -194,7 +194,7 @@ def list_patients(
     """The patients in order of their identifiers. All pages are read at the revision of the first page, even
     if new data arrive.
     """
-    question = ("patients", study, sex, diagnosis, part)
+    question = ("patients", study, sex, diagnosis, *(() if part is None else (part,)))
     at, after = state.cursors.walk(question, at, cursor, start=None)
     with study_at(state.database, study, at) as snapshot:
         found = snapshot.patients(Filters(sex, diagnosis, part), after=after, limit=limit + 1)

@@ -96,7 +96,7 @@ def list_revisions(
     """Every submission that stored something, in the order of acceptance. A submission that changed
     nothing makes no revision.
     """
-    question = ("revisions", study, order)
+    question = ("revisions", study, *(() if order == "oldest" else (order,)))
     after = state.cursors.read(question, cursor)[0] if cursor else None
     with study_at(state.database, study) as listed:
         found = listed.revisions(after=after, limit=limit + 1, newest_first=order == "newest")
