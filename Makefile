@@ -17,7 +17,8 @@ run: $(VENV)/.base ## migrate the local database, load the demo study and serve 
 	$(BIN)/python -m app demo
 	$(BIN)/python -m app serve
 
-PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
+# One process more than there are processors: a test that waits for a server leaves its processor to another one.
+PYTEST = $(BIN)/python -m pytest -q -n $(shell $(PY) -c 'import os; print(os.cpu_count() + 1)') --dist worksteal
 # The suite starts some fifty Python processes: without kept bytecode each of them compiles every module again.
 check test thorough: export PYTHONDONTWRITEBYTECODE :=
 

@@ -92,13 +92,11 @@ def test_the_same_revision_gives_the_same_bytes_also_in_another_process(demo, sq
     assert (first.status_code, first.headers["content-type"]) == (200, "application/pdf")
     again = demo.get(f"{HOME}/report.pdf", headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304
-    for suffix in ("pdf", "md", "html"):
-        files = [tmp_path / f"{number}.{suffix}" for number in (1, 2)]
-        for file in files:
-            command = [sys.executable, "-m", "app", "report", "demo", "-o", str(file), "--address", "https://x.example"]
-            subprocess.run(command, cwd=ROOT, env=environment(sqlite_url), check=True)
-        assert files[0].read_bytes() == files[1].read_bytes()
-        assert b"https://x.example/v1/studies/demo" in files[0].read_bytes() or suffix == "pdf"
+    files = [tmp_path / name for name in ("1.pdf", "2.pdf", "1.md")]
+    for file in files:
+        command = [sys.executable, "-m", "app", "report", "demo", "-o", str(file), "--address", "https://x.example"]
+        subprocess.run(command, cwd=ROOT, env=environment(sqlite_url), check=True)
+    assert files[0].read_bytes() == files[1].read_bytes()
     here = demo.get(f"{HOME}/report.md", headers={"Host": "127.0.0.1:8000"}).text
     assert (tmp_path / "1.md").read_text() == here.replace("http://127.0.0.1:8000", "https://x.example")
 

@@ -394,9 +394,9 @@ def run(full: bool) -> list[Figure]:
     """Every request with its cost. Raises where the service failed, or a hostile body used too much memory."""
     sizes = (15_000_000, 1_900_000) if full else (300_000,)
     hostile = [
-        each for size in sizes for each in measured(itertools.islice(requests(size), 0, None, 1 if full else 12))
+        each for size in sizes for each in measured(itertools.islice(requests(size), 0, None, 1 if full else 24))
     ]
-    good = list(measured(largest() if full else largest(50)))
+    good = list(measured(largest() if full else largest(200)))
     found = hostile + good
     failed = [told(*each) for each in found if not 200 <= each[1].status < 500]
     failed += [told(*each) for each in good if not 200 <= each[1].status < 300]
