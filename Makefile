@@ -17,8 +17,7 @@ run: $(VENV)/.base ## migrate the local database, load the demo study and serve 
 	$(BIN)/python -m app demo
 	$(BIN)/python -m app serve
 
-# One process more than there are processors: a test that waits for a server leaves its processor to another one.
-PYTEST = $(BIN)/python -m pytest -q -n $(shell $(PY) -c 'import os; print(os.cpu_count() + 1)') --dist worksteal
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 # The suite starts some fifty Python processes: without kept bytecode each of them compiles every module again.
 check test thorough: export PYTHONDONTWRITEBYTECODE :=
 
