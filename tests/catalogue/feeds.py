@@ -25,7 +25,7 @@ from tests.hl7v2.hl7v2_messages import OBR, PID, changed, message, obx
 from tests.readers.refusals import CLOSED
 
 _numbers = count(1)
-_MADE_HERE = re.compile(r"urn:uuid:[0-9a-f-]{36}|\bs-[0-9a-f]{32}")
+_MADE_HERE = re.compile(r"urn:uuid:[0-9a-f-]{36}|\bs-[0-9a-f]{32}|\b[0-9a-f]{32}\b")
 """Occurrences and subjects: digits of ours, which may look like any number."""
 NORMAL = "2005-03-16T09:48:00+09:00"
 
@@ -185,7 +185,7 @@ class Ward:
 
 def reveals_nothing(answer: Any) -> None:
     """Nothing of what was sent is in an answer, not in its headers either."""
-    headers = "".join(v for k, v in answer.headers.items() if k not in {"date", "content-length"})
+    headers = "".join(v for k, v in answer.headers.items() if k not in {"date", "content-length", "x-request-id"})
     said = _MADE_HERE.sub("", answer.text + headers).lower()
     assert "canary" not in said
     assert "7391" not in said
