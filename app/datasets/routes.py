@@ -18,8 +18,7 @@ from app.estimate.results import Result
 from app.http.answers import Asker, Asking, despite_erasure
 from app.http.dependencies import IDENTIFIER, At, Cursor, IfNoneMatch, Limit, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
-from app.http.problems import unknown_name
-from app.http.responses import address, etag_from, link, matches, next_page, preferred, tagged, written
+from app.http.responses import address, etag_from, link, matches, named_file, next_page, tagged, written
 from app.protocol.model import Protocol
 from app.store.audit import everyone_was_read, was_read
 from app.store.engine import Database
@@ -136,26 +135,12 @@ async def get_dataset(
     software give the same bytes and the same ETag. Each row names the facts that it was made from. In CSV a text that
     begins like a formula has a `'` before it; numbers have enough digits to be read back exactly.
     """
-    stem, media_type = _requested_dataset(name, request)
+    stem, media_type = named_file(name, request.headers.getlist("accept"), NAMES, SUFFIXES, "dataset")
     if media_type in _CHECKS:
         _CHECKS[media_type]()
     answer = await despite_erasure(partial(_dataset_response, asker, study, at, stem, media_type, if_none_match))
     answer.headers["Vary"] = "Accept"
     return answer
-
-
-def _requested_dataset(name: str, request: Request) -> tuple[str, str]:
-    """The dataset and the media type that a request names."""
-    stem, dot, suffix = name.partition(".")
-    if stem not in NAMES or (dot and suffix not in SUFFIXES):
-        known = (*NAMES, *(f"{name}.{ending}" for name in NAMES for ending in SUFFIXES))
-        raise unknown_name(known, "There is no dataset of this name.")
-    if dot:
-        return stem, SUFFIXES[suffix]
-    media_type = preferred(request.headers.getlist("accept"), tuple(SUFFIXES.values()))
-    if media_type is None:
-        raise NotAcceptable(f"A dataset is {CSV}, {PARQUET} or {TRANSPORT}.", headers={"Vary": "Accept"})
-    return stem, media_type
 
 
 async def _dataset_response(

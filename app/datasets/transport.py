@@ -36,8 +36,8 @@ def check_installed() -> None:
 
 def as_transport(pieces: Iterable[Dataset], header: Header) -> bytes:
     """A dataset as a transport file. Raises `NotAcceptable` if SAS cannot hold one of its numbers."""
-    import pandas  # noqa: PLC0415 - the import takes half a second
-    import pyreadstat  # noqa: PLC0415
+    import pandas  # noqa: PLC0415 - the import takes half a second, and only workers write files
+    import pyreadstat  # noqa: PLC0415 - it belongs to an extra, and brings pandas
 
     every = list(pieces)
     description = every[0].description

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
@@ -19,9 +19,10 @@ from fastapi import Request, Response
 from pydantic_core import to_json
 
 from app import ANSWERS, SOFTWARE, commit, libraries
-from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument
+from app.errors import Fault, FaultCode, InvalidDocument, MalformedDocument, NotAcceptable
 from app.http.addresses import path_of
 from app.http.openapi import JSON
+from app.http.problems import unknown_name
 from app.store.revisions import AsOf
 
 PINNED = frozenset({"cursor", "revision", "as_of"})
@@ -142,6 +143,24 @@ def preferred(accept: Sequence[str], offered: Sequence[str]) -> str | None:
         return offered[0]
     best = max(offered, key=lambda offer: _weight(offer, ranges))
     return best if _weight(best, ranges) > 0 else None
+
+
+def named_file(
+    name: str, accept: Sequence[str], names: Collection[str], suffixes: Mapping[str, str], what: str
+) -> tuple[str, str]:
+    """The one of `names` and the media type that the last part of an address names: the suffix decides, else Accept.
+
+    `suffixes` has the media types; `what` says what kind of thing it is. Raises `NotFound` with the known names, and
+    `NotAcceptable`.
+    """
+    stem, dot, suffix = name.partition(".")
+    if stem not in names or (dot and suffix not in suffixes):
+        known = (*names, *(f"{each}.{ending}" for each in names for ending in suffixes))
+        raise unknown_name(known, f"There is no {what} of this name.")
+    media_type = suffixes[suffix] if dot else preferred(accept, tuple(suffixes.values()))
+    if media_type is None:
+        raise NotAcceptable(f"A {what} is {', '.join(suffixes.values())}.", headers={"Vary": "Accept"})
+    return stem, media_type
 
 
 def _read(part: str) -> tuple[str, float] | None:

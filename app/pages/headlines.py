@@ -9,7 +9,7 @@ from typing import Any
 from app.pages.cells import days, written_limits
 from app.pages.definitions import in_words
 from app.pages.labels import definition, method, sentence
-from app.pages.wording import NO_FIGURE, count, figure, p_value, percent
+from app.pages.wording import NO_FIGURE, count, figure, level_text, p_value, percent
 
 Claims = Sequence[Mapping[str, Any]]
 
@@ -36,10 +36,9 @@ def headlines(answers: Mapping[str, Mapping[str, Any]]) -> list[HeadlineFigure]:
 
 
 def _responses(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFigure]:
-    rows = [row for row in answer["results"] if row["primary"]] or answer["results"]
-    for row in rows:
+    claimed = list(zip(answer["results"], answer["claims"], strict=True))  # the answer claims one thing of each rate
+    for row, claim in [pair for pair in claimed if pair[0]["primary"]] or claimed:
         rule = definition(row["definition"])
-        of = [claim for claim in answer["claims"] if claim.get("measure") == row["measure"]]
         if row["rate"] is None:
             text = f"No patient can be judged by the rule of {row['measure']}. {_why(row)}"
         else:
@@ -47,7 +46,7 @@ def _responses(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFig
                 f"{figure(row['responders'])} of {count(row['evaluable'], 'patient')} responded in {row['measure']}: "
                 f"{percent(row['rate'])} ({_ci(row['intervals'][0], share=True)})."
             )
-        yield HeadlineFigure(question, f"{row['measure']} response", percent(row["rate"]), text, rule, of[:1])
+        yield HeadlineFigure(question, f"{row['measure']} response", percent(row["rate"]), text, rule, [claim])
 
 
 def _weeks(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFigure]:
@@ -145,7 +144,7 @@ def _ci(interval: Mapping[str, Any] | None, *, share: bool = False) -> str:
     if interval is None:
         return "no interval"
     limits = written_limits(interval, share=share)
-    name = f"{percent(interval['level'], 2).replace('.00', '')} CI"
+    name = f"{level_text(interval['level'])} CI"
     return f"{name} {limits}" if limits != "–" else "no confidence interval"
 
 

@@ -4,10 +4,9 @@ from typing import Any
 
 from app.access.callers import Scope
 from app.pages.page import Names, Page, PageReading
+from app.protocol.presets import MYOSITIS_2026
 
 MOST_STUDIES = 50
-PRESET_OF_NEW_STUDIES = "myositis-2026"
-"""What a study gets that names no protocol."""
 
 
 async def _first(reading: PageReading, names: Names) -> dict[str, Any]:
@@ -27,7 +26,7 @@ async def _around(reading: PageReading) -> dict[str, Any]:
     root = await reading.json("/")
     offers = {Scope.ADMIN, Scope.READ} <= reading.asked.caller.scopes
     presets = await reading.json("/v1/protocols") if offers else {"items": []}
-    first = sorted(presets["items"], key=lambda preset: preset["id"] != PRESET_OF_NEW_STUDIES)
+    first = sorted(presets["items"], key=lambda preset: preset["id"] != MYOSITIS_2026.id)
     return {"steps": root["first_steps"], "presets": first}
 
 

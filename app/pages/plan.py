@@ -10,7 +10,7 @@ from app.analyses.planning.sample_size import ChangePlan, MedianPlan, Proportion
 from app.pages.controls import controls, elsewhere, given
 from app.pages.labels import sentence
 from app.pages.page import Names, Page, PageReading, Refused, together
-from app.pages.wording import NO_FIGURE, count, figure, percent
+from app.pages.wording import NO_FIGURE, count, figure, level_text, percent
 
 SIZES = (10, 20, 30, 50, 75, 100, 150, 200)
 """Patients, or events, of the picture."""
@@ -41,7 +41,7 @@ def _of_proportion(found: Mapping[str, Any], sent: Mapping[str, str]) -> list[st
     if precision := found["precision"]:
         written.append(
             f"If the true rate is {percent(precision['rate'])}, {count(precision['n'], 'patient')} give a "
-            f"{percent(precision['level'], 0)} confidence interval that is expected to reach from "
+            f"{level_text(precision['level'])} confidence interval that is expected to reach from "
             f"{percent(precision['expected_low'])} to {percent(precision['expected_high'])}: "
             f"{percent(precision['expected_half_width'])} to either side."
         )

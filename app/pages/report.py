@@ -15,19 +15,13 @@ from app.http.representations import origin_of
 from app.pages.definitions import in_words, label_in_words, parts_of
 from app.pages.page import Names, Page, PageReading, Refused, together
 from app.pages.strobe import strobe_items
-from app.pages.wording import NO_FIGURE, count, day, percent, words
+from app.pages.wording import NO_FIGURE, count, day, level_text, words
 
 CHARTS = (
-    ("flow", "flow"),
-    ("weekly-change", "weekly-change"),
-    ("ck-change", "ck-change"),
-    ("response-forest", "response-rates"),
-    ("ck-normal-time", "ck-normal-time"),
-    ("improvement-score", "improvement-score"),
-    ("adverse-events", "adverse-events"),
-    ("without-effect", "response-rates"),
-)
-"""The charts of the report, each with the question whose answer it shows. None of them shows a single patient."""
+    "flow", "weekly-change", "ck-change", "response-forest", "ck-normal-time", "improvement-score", "adverse-events",
+    "without-effect",
+)  # fmt: skip
+"""The charts of the report. None of them shows a single patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +112,8 @@ async def read_report(reading: PageReading, study: str) -> PrintedReport:
     answer = found.json()
     pinned = [("revision", str(answer["revision"]))]
     about, protocol = await together(reading.json(home), reading.json(f"{home}/protocol", pinned))
-    svgs = await together(*(reading.text(f"{home}/charts/{name}.svg", [*pinned, *_WIDE]) for name, _ in CHARTS))
-    drawn = {name: svg for (name, _), svg in zip(CHARTS, svgs, strict=True) if svg is not None}
+    svgs = await together(*(reading.text(f"{home}/charts/{name}.svg", [*pinned, *_WIDE]) for name in CHARTS))
+    drawn = {name: svg for name, svg in zip(CHARTS, svgs, strict=True) if svg is not None}
     options = [each for each in asked.query if each[0] not in {"revision", "as_of"}]
     address = f"{origin}{home}/report?{urlencode([*options, *pinned])}"
     return PrintedReport(
@@ -184,7 +178,7 @@ def _blocks(
     yield Section("Methods")
     yield from _methods(analyses)
     yield Section("Who was left out")
-    yield from _left_out(analyses, check)
+    yield from _left_out(analyses, check("analyses"))
     yield Section("Checklist for a paper (STROBE)")
     yield PrintedTable("What this report gives for each item", ("Item", "Where"), strobe_items())
     yield Section("Provenance")
@@ -253,10 +247,10 @@ def _table_one(table: Mapping[str, Any], check: str) -> PrintedTable:
 
 
 def _table_two(table: Mapping[str, Any], analyses: Mapping[str, Any], check: str) -> PrintedTable:
-    columns = [""]
+    columns, level = [""], level_text(next(iter(analyses.values()))["level"])
     for column in table["columns"]:
         prefix = "" if len(table["columns"]) == 1 else f"{column['label']}: "
-        columns += [f"{prefix}n", f"{prefix}Estimate", f"{prefix}95 % CI", f"{prefix}p"]
+        columns += [f"{prefix}n", f"{prefix}Estimate", f"{prefix}{level} CI", f"{prefix}p"]
     rows = []
     for row in table["rows"]:
         cells = [label_in_words(row["label"], analyses[row["analysis"]])]
@@ -301,11 +295,11 @@ def _caveats(analyses: Mapping[str, Any]) -> Iterator[str]:
 def _methods(analyses: Mapping[str, Any]) -> Iterator[Block]:
     some = next(iter(analyses.values()))
     conventions = tuple((words(name), words(str(given)).lower()) for name, given in some["conventions"].items())
-    yield Terms((("Confidence level", percent(some["level"])), *conventions))
+    yield Terms((("Confidence level", level_text(some["level"])), *conventions))
     yield Items(tuple(f"{words(name)}: {part['multiplicity']['text']}" for name, part in analyses.items()))
 
 
-def _left_out(analyses: Mapping[str, Any], check: Any) -> Iterator[Block]:  # noqa: ANN401 - a function of the caller
+def _left_out(analyses: Mapping[str, Any], check: str) -> Iterator[Block]:
     rows = tuple(
         (words(name), words(each["reason"]), str(each.get("measure", NO_FIGURE)), str(each["count"]))
         for name, part in analyses.items()
@@ -314,9 +308,7 @@ def _left_out(analyses: Mapping[str, Any], check: Any) -> Iterator[Block]:  # no
     )
     if rows:
         columns = ("Question", "Reason", "Measure", "Patients")
-        yield PrintedTable(
-            "Patients who are in no figure, by reason", columns, tuple(dict.fromkeys(rows)), check("analyses")
-        )
+        yield PrintedTable("Patients who are in no figure, by reason", columns, tuple(dict.fromkeys(rows)), check)
     else:
         yield Text("Nobody was left out.")
 

@@ -103,4 +103,4 @@ def written_as(template: str, report: PrintedReport) -> bytes:
 
 def passed_on(document: ServedDocument) -> Response:
     """A refusal of a part, as it is."""
-    return Response(document.body, document.status, {"Content-Type": document.headers["content-type"]})
+    return Response(document.body, document.status, dict(document.headers))

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.pages.cells import Given, ShownCell, interval_cell, listed, number_cell, p_cell, small_result
 from app.pages.labels import group, label, method
-from app.pages.wording import NO_FIGURE, percent, words
+from app.pages.wording import NO_FIGURE, level_text, words
 from app.timeline.accepts import Schema, schema_of
 
 ELSEWHERE = frozenset(
@@ -258,7 +258,7 @@ def _lower(text: str) -> str:
 
 
 def _level(interval: Given) -> str:
-    return f"{percent(interval['level'], 2).replace('.00', '')} CI"
+    return f"{level_text(interval['level'])} CI"
 
 
 def _with_interval(column: ColumnHeading, interval: Given) -> ColumnHeading:

@@ -1,8 +1,7 @@
 """Taking back a row that was loaded by mistake: first a rehearsal, then a confirmation, then the receipt.
 
 A fact is taken back by the same fact with the status `entered-in-error`. So it stays in the history, and a late retry
-of the sender does not bring it back. An attribute of the patient has no such status here: the timeline is put without
-it.
+of the sender does not bring it back. An attribute of the patient has no such status: it is no row of the page.
 """
 
 import json
@@ -47,7 +46,8 @@ async def take_back(
         versions = await versions_of(PageReading(asked), f"{address}/history")
     except Refused as refused:
         return await fault_page(asked, refused.document, names)
-    version = next((each for each in versions if each["standing"] and key_of(each) == fact), None)
+    rows = (each for each in versions if each["standing"] and each["kind"] in SECTIONS)
+    version = next((each for each in rows if key_of(each) == fact), None)
     if version is None:
         return await answered(asked, "take_back.html", names, {"patient": patient, "line": None}, 409)
     done = confirmed == "yes"
@@ -62,18 +62,9 @@ async def _sent(asked: Asked, address: str, version: Version, token: str, *, reh
     query = [("receipt", "full"), *([("rehearse", "true")] if rehearse else [])]
     patient = address.rpartition("/")[2]
     headers = [*JSON_BODY, *token_header(token)]
-    kind, fact = version["kind"], version["fact"]
-    if kind != "attribute":
-        body = {"patient": {"id": patient}, SECTIONS[kind]: [withdrawal(kind, fact)]}
-        return await asked.send("POST", f"{address}/events", query, json.dumps(body).encode(), headers)
-    found = await asked.get(address)
-    if found.status >= 400:
-        return found
-    timeline = found.json()
-    timeline["patient"].pop(fact["name"], None)
-    timeline.pop(fact["name"], None)
-    match = (b"if-match", (found.tag or "").encode())
-    return await asked.send("PUT", address, query, json.dumps(timeline).encode(), [*headers, match])
+    kind = version["kind"]
+    body = {"patient": {"id": patient}, SECTIONS[kind]: [withdrawal(kind, version["fact"])]}
+    return await asked.send("POST", f"{address}/events", query, json.dumps(body).encode(), headers)
 
 
 def withdrawal(kind: str, fact: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.analyses.verify import PrintedDifference, PrintedInterval, PrintedProportion, PrintedRate
-from app.pages.controls import FormControl, controls, elsewhere, given
+from app.pages.controls import controls, elsewhere, given
 from app.pages.page import Names, Page, PageReading, Refused
 
 KINDS: dict[str, tuple[str, type[BaseModel]]] = {
@@ -91,5 +91,4 @@ def _moved(problem: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**problem, "errors": moved}
 
 
-__all__ = ["PAGES", "FormControl", "figure_of"]
 PAGES = (Page("/v1/verify", "verify.html", _fill),)

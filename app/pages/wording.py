@@ -18,9 +18,9 @@ def figure(value: float | str | bool | None, digits: int = 3) -> str:
         return value if isinstance(value, str) else ("yes" if value else "no")
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}".replace(",", "\u202f").replace("-", "−")
-    if abs(value) >= 10**digits:
-        return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")
     text = f"{value:.{digits}g}"
+    if abs(float(text)) >= 10**digits:
+        return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")
     if "e" in text:
         mantissa, _, exponent = text.partition("e")
         return f"{mantissa} × 10{_raised(int(exponent))}".replace("-", "−")
@@ -32,10 +32,22 @@ def _raised(number: int) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as percent, with one digit after the point unless it is a whole number."""
+    """A share as percent, with one digit after the point unless it is a whole number. It shows neither 0 nor 100 for
+    what is neither.
+    """
     if share is None:
         return NO_FIGURE
-    return f"{share * 100:.{digits}f}".removesuffix(".0") + "\u00a0%"
+    least, shown = 10.0**-digits, round(share * 100, digits)
+    if share and not shown:
+        return f"< {least:g}\u00a0%" if share > 0 else f"> −{least:g}\u00a0%"
+    if shown == 100 and share < 1:
+        return f"> {100 - least:g}\u00a0%"
+    return f"{share * 100:.{digits}f}".removesuffix(".0").replace("-", "−") + "\u00a0%"
+
+
+def level_text(level: float) -> str:
+    """A confidence level with all its digits: `95 %`, `97.5 %`, `99.99 %`."""
+    return f"{level * 100:.6g}\u00a0%"
 
 
 def p_value(p: float | None, below: float | None = None) -> str:
@@ -90,7 +102,7 @@ def interval_text(interval: Mapping[str, Any] | None, *, as_percent: bool = Fals
         return ""
     write = percent if as_percent else figure
     low, high = (NOT_REACHED if interval[end] is None else write(interval[end]) for end in ("low", "high"))
-    return f"{percent(interval['level'], 0)} CI {low} to {high}"
+    return f"{level_text(interval['level'])} CI {low} to {high}"
 
 
 NOT_REACHED = "not reached"
@@ -104,5 +116,5 @@ def markdown(text: str) -> str:
 
 FILTERS = {
     "figure": figure, "percent": percent, "p_value": p_value, "day": day, "moment": moment, "words": words,
-    "interval": interval_text, "md": markdown,
+    "interval": interval_text, "level": level_text, "md": markdown,
 }  # fmt: skip

@@ -35,6 +35,18 @@ def test_the_headline_figures_are_those_of_the_report_with_their_intervals_and_c
     assert "Because: Some of the treated could not be judged" in words
 
 
+def test_each_rate_stands_beside_its_own_claim_also_where_a_measure_has_several_rules(demo):
+    answers = demo.get("/v1/studies/demo/analyses").json()["analyses"]
+    rates = answers["response-rates"]
+    every = {**rates, "results": [row | {"primary": True} for row in rates["results"]]}
+    shown_rates = headlines({"response-rates": every})
+    assert len(shown_rates) == len(rates["results"]) == 6
+    for row, each in zip(rates["results"], shown_rates, strict=True):
+        [claim] = each.claims
+        assert f"{row['responders']} of the {row['evaluable']} who could be judged" in claim["text"]
+        assert ("the last value" in claim["text"]) == (row["definition"]["parameters"]["value"] == "last")
+
+
 def test_it_counts_what_is_set_aside_what_is_missing_and_who_was_left_out(demo):
     page = shown(demo, "/v1/studies/demo.html")
     assert "Nothing is set aside" in page.words

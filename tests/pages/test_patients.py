@@ -228,3 +228,29 @@ def test_days_are_counted_on_the_calendar_of_the_zone_that_the_study_declares():
         versions = [infusion, other, result]
         lines = timeline_of(versions, treatment_began(versions, ["IVIG"], zone), zone)
         assert [line.day for line in lines if line.kind == "lab_result"] == [day]
+
+
+BOUNDS = (("<", 163, 163), ("<=", 163, 163), (">", 163, 163), (">=", 163, 163), ("<", 400, 163), (None, 163, 163),
+          (None, 164, 163), (None, 150, None))  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo", "America/St_Johns"])
+def test_days_and_sides_of_the_limit_are_those_of_the_series_of_the_same_values(client, zone):
+    home = make_study(client, "zoned", **({} if zone is None else {"time_zone": zone}))
+    labs = [
+        lab(day, value, upper_limit=limit, comparator=sign, time=f"2005-{4 + day // 28:02}-{day % 28 + 1:02}T{hour}Z")
+        for day, ((sign, value, limit), hour) in enumerate(zip(BOUNDS, ["23:30:00", "02:10:00"] * 4, strict=True))
+    ]
+    sent = events("P1", *[{name: part for name, part in each.items() if part is not None} for each in labs])
+    sent["infusions"] = [{"time": "2005-04-03T22:00:00Z", "product": "IVIG", "dose": 0.4, "unit": "g/kg"}]
+    assert client.post(f"{home}/patients/P1/events", json=sent).status_code == 201
+    [series] = client.get(f"{home}/series?measure=CK").json()["items"]
+    versions = client.get(f"{home}/patients/P1/history?limit=500").json()["items"]
+    lines = timeline_of(versions, treatment_began(versions, ["IVIG"], zone), zone)
+    shown = {line.when: (line.day, line.state) for line in lines if line.what == "CK"}
+    sides = {True: "normal", False: "above", None: ""}
+    assert shown == {
+        time: (day, sides[normal])
+        for time, day, normal in zip(series["time"], series["day"], series["is_normal"], strict=True)
+    }
+    assert len(shown) == len(BOUNDS)

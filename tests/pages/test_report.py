@@ -8,8 +8,11 @@ import zlib
 from html import unescape
 
 import pytest
+from starlette.datastructures import Headers
 
+from app.http.representations import ServedDocument
 from app.pages.definitions import in_words, label_in_words
+from app.pages.report_routes import passed_on
 from tests.api.examples import fill
 from tests.api.test_server import ROOT, environment
 
@@ -69,6 +72,19 @@ def test_page_and_markdown_say_the_same_figures_as_the_answer(demo):
     assert "points_above_baseline" not in page + plain
     assert "14/15 (93.3 %)" in page
     assert "334.5" in page
+
+
+def test_the_level_of_the_intervals_is_the_one_that_was_asked_for(demo):
+    for level, said in (("0.9", "90 % CI"), ("0.975", "97.5 % CI")):
+        page = words_of(demo.get(f"{HOME}/report.html?level={level}").text).replace("\u00a0", " ")
+        assert said in page
+        assert "95 % CI" not in page
+
+
+def test_a_refused_part_is_passed_on_with_its_headers():
+    headers = Headers({"content-type": "application/problem+json", "retry-after": "7", "content-length": "2"})
+    answer = passed_on(ServedDocument(503, headers, b"{}"))
+    assert (answer.status_code, answer.headers["retry-after"], answer.body) == (503, "7", b"{}")
 
 
 def test_the_page_carries_its_data(demo):

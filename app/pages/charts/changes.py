@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
-from app.pages.charts.figures import evenly, interval_of, limits, listed, n_of, number, percent, why
+from app.pages.charts.figures import evenly, interval_of, level_of, limits, listed, n_of, number, why
 from app.pages.charts.scales import decade_part, log_ticks, within
 from app.pages.charts.theme import BLUE, INK, MUTED, SKY, VERMILLION, Spec, Width, plot_width, quantity
 
@@ -27,7 +27,7 @@ def _weekly_change(document: Document, width: Width) -> Drawing | Nothing:
     columns = 1 if width == "narrow" else min(3 if len(panels) != 4 else 2, len(panels))
     size = {"width": (plot_width(width, columns * _LEFT, 4) - (columns - 1) * _GAP) // columns, "height": 170}
     weeks = sorted({row["week"] for rows in panels.values() for row in rows})
-    level = percent(answer["level"])
+    level = level_of(answer)
     views = {
         "concat": [
             {**size, **_panel(measure, rows, weeks, _onset(answer, claims, rows[0]))}
@@ -211,7 +211,7 @@ def _ck_change(document: Document, width: Width) -> Drawing | Nothing:
     }
     of_all = ", each a line" if len(shown) == row["n"] else f", {len(shown)} of them drawn"
     below = [
-        f"n = {row['n']}{of_all if lines else ''}; dark: means with {percent(answer['level'])} intervals",
+        f"n = {row['n']}{of_all if lines else ''}; dark: means with {level_of(answer)} intervals",
         _difference(row),
     ]
     claims = [claim["text"] for claim in answer["claims"] if claim["code"] == "change_of_change"]

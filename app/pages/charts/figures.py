@@ -1,10 +1,12 @@
 """How the text of a chart writes figures: few digits, units beside them, and why one is missing."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from app.derive.reasons import ExclusionReason
 from app.estimate.results import Reason
+from app.pages.wording import level_text
+from app.pages.wording import percent as written_percent
 
 _REASONS: dict[str, str] = {str(each): each.description for kind in (ExclusionReason, Reason) for each in kind}
 
@@ -26,7 +28,7 @@ def percent(share: float | None) -> str:
     if share is None:
         return "not known"
     near_an_end = 0 < share < 0.005 or 0.995 <= share < 1
-    return f"{share * 100:.{1 if near_an_end else 0}f} %"
+    return written_percent(share, 1 if near_an_end else 0).replace("\u00a0", " ")
 
 
 def patients(count: int) -> str:
@@ -45,7 +47,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def limits(interval: Mapping[str, Any] | None, write: Any = number) -> str:  # noqa: ANN401 - a function of a number
+def limits(interval: Mapping[str, Any] | None, write: Callable[[float], str] = number) -> str:
     """The limits of an interval with its level; an end that is not reached is named."""
     if interval is None or (interval["low"] is None and interval["high"] is None):
         return "no interval"
@@ -53,7 +55,12 @@ def limits(interval: Mapping[str, Any] | None, write: Any = number) -> str:  # n
         ("not reached" if interval.get("reason") == "not_reached" else "open") if end is None else write(end)
         for end in (interval["low"], interval["high"])
     )
-    return f"{percent(interval['level'])} interval {low} to {high}"
+    return f"{level_of(interval)} interval {low} to {high}"
+
+
+def level_of(found: Mapping[str, Any]) -> str:
+    """The confidence level of an interval or of an answer."""
+    return level_text(found["level"]).replace("\u00a0", " ")
 
 
 def interval_of(row: Mapping[str, Any], of: str, method: str | None = None) -> Mapping[str, Any] | None:

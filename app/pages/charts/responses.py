@@ -9,6 +9,7 @@ from app.pages.charts.figures import (
     group_of,
     in_words,
     interval_of,
+    level_of,
     limits,
     n_of,
     number,
@@ -53,7 +54,7 @@ def _forest(document: Document, width: Width) -> Drawing | Nothing:
     by = "" if answer["by"] is None else f" by {in_words(answer['by'])}"
     below = [
         f"{n_of(sum(row['evaluable'] for row in found) for found in panels.values())} who could be judged{by}; "
-        f"responders/judged, rates with {percent(answer['level'])} {_method(rows)} intervals",
+        f"responders/judged, rates with {level_of(answer)} {_method(rows)} intervals",
         *(f"{measure}: {rule}" for measure, rule in panels),
     ]
     words = " ".join(f"{row['measure']} {group_of(row)}: {_in_words(row)}." for row in rows)

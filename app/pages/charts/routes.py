@@ -24,8 +24,7 @@ from app.http.answers import Asking, answer_question
 from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses
-from app.http.problems import unknown_name
-from app.http.responses import address, etag_from, preferred, tagged, written
+from app.http.responses import address, etag_from, named_file, tagged, written
 from app.pages.charts import CHARTS, Chart
 from app.pages.charts.files import ChartOptions, chart_file
 from app.pages.charts.rendering import MEDIA_TYPES, PDF, PNG, SVG, VEGA_LITE, check_renderer
@@ -150,7 +149,8 @@ async def get_chart(
     protocol, options and version of the software give the same bytes and the same ETag. The SVG has its alternative
     text as `title`, no style and no script, so that it may stand in a page.
     """
-    chart, media_type = _requested_chart(name, request)
+    stem, media_type = named_file(name, request.headers.getlist("accept"), CHARTS, MEDIA_TYPES, "chart")
+    chart = CHARTS[stem]
     options = _options_of(chart, given)
     if media_type != VEGA_LITE:
         check_renderer()
@@ -162,20 +162,6 @@ async def get_chart(
     answer = await answer_question(asker, question, compute, if_none_match, media_type)
     answer.headers["Vary"] = "Accept"
     return answer
-
-
-def _requested_chart(name: str, request: Request) -> tuple[Chart, str]:
-    """The chart and the media type that a request names."""
-    stem, dot, suffix = name.partition(".")
-    if stem not in CHARTS or (dot and suffix not in MEDIA_TYPES):
-        known = (*CHARTS, *(f"{each}.{ending}" for each in CHARTS for ending in MEDIA_TYPES))
-        raise unknown_name(known, "There is no chart of this name.")
-    if dot:
-        return CHARTS[stem], MEDIA_TYPES[suffix]
-    media_type = preferred(request.headers.getlist("accept"), tuple(MEDIA_TYPES.values()))
-    if media_type is None:
-        raise NotAcceptable(f"A chart is {', '.join(MEDIA_TYPES.values())}.", headers={"Vary": "Accept"})
-    return CHARTS[stem], media_type
 
 
 def _options_of(chart: Chart, given: ChartParameters) -> ChartOptions:
