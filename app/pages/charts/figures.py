@@ -1,5 +1,6 @@
 """How the text of a chart writes figures: few digits, units beside them, and why one is missing."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -105,6 +106,21 @@ def group_of(row: Mapping[str, Any]) -> str:
     if not group:
         return "All"
     return ", ".join("not stated" if value is None else value for value in group.values())
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names of the rows of a chart: of equal ones the later get an invisible mark, because rows of one name would
+    be drawn on each other.
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        found.append(name + _INVISIBLE * seen[name])
+        seen[name] += 1
+    return found
+
+
+_INVISIBLE = "\u200b"
 
 
 def evenly(rows: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:

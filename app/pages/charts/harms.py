@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
-from app.pages.charts.figures import counted, listed, patients
+from app.pages.charts.figures import counted, distinct, listed, patients
 from app.pages.charts.scales import whole_ticks
 from app.pages.charts.theme import (
     BLUE,
@@ -38,8 +38,8 @@ def _adverse_events(document: Document, width: Width) -> Drawing | Nothing:
             "That none was sent is no sign that there was none: send adverse events as they occur.",
         )
     shown, left_out = terms[:MOST_TERMS], terms[MOST_TERMS:]
-    points = [_term(term, width) for term in shown]
-    names = [point["name"] for point in points]
+    names = distinct("\n".join(_lines(term["term"], width)) for term in shown)
+    points = [_term(term, name) for term, name in zip(shown, names, strict=True)]
     left = max(pixels_of(line) for name in names for line in name.split("\n"))
     views = _bars(points, left, plot_width(width, 14 + left, 14 + _room(points)))
     serious = row["patients_with_serious_event"]
@@ -55,9 +55,9 @@ def _adverse_events(document: Document, width: Width) -> Drawing | Nothing:
     return Drawing(views, below, words)
 
 
-def _term(term: Mapping[str, Any], width: Width) -> dict[str, Any]:
+def _term(term: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {
-        "name": "\n".join(_lines(term["term"], width)),
+        "name": name,
         "patients": term["patients"],
         "serious": term["patients_with_serious_event"],
         "figures": f"{term['patients']} ({counted(term['events'], 'event')})",

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.pages.charts.chart import Chart, Document, Drawing, Nothing, answer_in
 from app.pages.charts.figures import (
+    distinct,
     evenly,
     group_of,
     in_words,
@@ -75,8 +76,8 @@ def _in_words(row: Mapping[str, Any]) -> str:
 
 
 def _forest_panel(measure: str, rows: Sequence[Mapping[str, Any]], width: Width, letters: int, *, last: bool) -> Spec:
-    points = [_forest_row(row, width, letters) for row in rows]
-    names = [point["name"] for point in points]
+    names = distinct(shortened(group_of(row), letters) for row in rows)
+    points = [_forest_row(row, name, width) for row, name in zip(rows, names, strict=True)]
     axis = quantity(
         "rate", "Share who responded" if last else None, scale={"domain": [0, 1]},
         axis={"values": [0, 0.25, 0.5, 0.75, 1] if width == "wide" else [0, 0.5, 1], "labelExpr": PERCENT,
@@ -114,11 +115,11 @@ def _forest_panel(measure: str, rows: Sequence[Mapping[str, Any]], width: Width,
     }
 
 
-def _forest_row(row: Mapping[str, Any], width: Width, letters: int) -> Row:
+def _forest_row(row: Mapping[str, Any], name: str, width: Width) -> Row:
     interval = interval_of(row, "rate") or {"low": None, "high": None}
     ends = (interval["low"], interval["high"])
     return {
-        "name": shortened(group_of(row), letters),
+        "name": name,
         "rate": row["rate"],
         "low": ends[0],
         "high": ends[1],

@@ -284,3 +284,28 @@ def test_marks_of_counts_are_whole_and_far_ends_of_intervals_are_cut():
     assert whole_ticks(17) == [0, 5, 10, 15]
     assert whole_ticks(0) == [0]
     assert within([1.0, 2.0], [1e-9, 1.5, 1e9]) == [1.0, 2.0, 0.02, 1.5, 100.0]
+
+
+def test_terms_and_groups_that_are_shortened_to_the_same_name_have_a_row_each():
+    given = document("adverse-events", "demo")
+    row = given["analyses"]["safety"]["results"][0]
+    term = row["by_term"][0]
+    row["by_term"] = [{**term, "term": "Very long term of an adverse event " * 5 + end} for end in ("a", "b")]
+    names = [each["name"] for each in rows_with(CHARTS["adverse-events"].draw(given, "narrow"), "figures")]
+    assert len(names) == len(set(names)) == 2
+    given = document("response-forest", "demo", by="diagnosis")
+    rows = given["analyses"]["response-rates"]["results"]
+    for number, each in enumerate(rows):
+        each["group"] = {"diagnosis": f"a diagnosis with a long name {number % 2}"}
+    drawn = rows_with(CHARTS["response-forest"].draw(given, "narrow"), "figures", "rate")
+    panels = [[each["name"] for each in drawn[place : place + 2]] for place in range(0, len(drawn), 2)]
+    assert panels
+    assert all(len(set(names)) == 2 for names in panels)
+
+
+@pytest.mark.parametrize("level", [0.975, 0.999])
+def test_the_level_of_intervals_has_all_its_digits(level):
+    for name in ("weekly-change", "ck-change", "response-forest", "ck-normal-time"):
+        shown = " ".join(CHARTS[name].draw(document(name, "demo", level=level), "wide")["title"]["subtitle"])
+        assert f"{level * 100:g} %" in shown
+        assert "95 %" not in shown
