@@ -13,7 +13,7 @@ from fastapi import APIRouter, Form, Path, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.errors import InvalidDocument, UnsupportedMediaType
+from app.errors import InvalidDocument, PreconditionFailed, UnsupportedMediaType
 from app.http.dependencies import IDENTIFIER, StudyId
 from app.http.openapi import JSON
 from app.http.representations import Asked, ServedDocument
@@ -189,17 +189,27 @@ async def create_study(
     content: dict[str, Any] = {"name": name.strip(), "protocol": protocol, "identifiers": identifiers}
     content |= {"time_zone": time_zone.strip()} if time_zone.strip() else {}
     content |= {"test": True} if test else {}
-    if (await asked.get(f"/v1/studies/{id}")).status == 200:
-        raise InvalidDocument("There is a study with this identifier already. Choose another one; nothing was changed.")
-    answer = await _change(asked, "PUT", f"/v1/studies/{id}", content, token)
+    answer = await _change(asked, "PUT", f"/v1/studies/{id}", content, token, only_new=True)
+    if answer.status == PreconditionFailed.status:
+        raise PreconditionFailed(
+            "There is a study with this identifier already. Choose another one; nothing was changed."
+        )
     if answer.status >= 400:
         return await fault_page(asked, answer, {})
     return see_other(request, f"{asked.root}/v1/studies/{id}/intake.html")
 
 
 async def _change(
-    asked: Asked, method: str, path: str, content: dict[str, Any], token: str, if_match: str | None = None
+    asked: Asked,
+    method: str,
+    path: str,
+    content: dict[str, Any],
+    token: str,
+    if_match: str | None = None,
+    *,
+    only_new: bool = False,
 ) -> ServedDocument:
     conditions = [] if if_match is None else [(b"if-match", if_match.encode())]
+    conditions += [(b"if-none-match", b"*")] if only_new else []
     headers = [(b"content-type", JSON.encode()), *conditions, *token_header(token)]
     return await asked.send(method, path, (), json.dumps(content).encode(), headers)

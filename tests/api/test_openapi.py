@@ -382,7 +382,7 @@ def test_every_parameter_stands_once_and_operations_refer_to_it(document):
     for name, parameter in parameters(document):
         assert name.startswith(parameter["name"].replace(":", ".")), name
         assert "const" not in parameter["schema"], name  # generators take no constant in a header
-    assert document["components"]["parameters"]["If-None-Match.putTimeline"]["schema"]["enum"] == ["*"]
+    assert document["components"]["parameters"]["If-None-Match.putStudy"]["schema"]["enum"] == ["*"]
 
 
 def test_every_header_stands_once_and_answers_refer_to_it(document):
