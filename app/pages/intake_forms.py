@@ -18,7 +18,7 @@ from app.http.dependencies import IDENTIFIER, StudyId
 from app.http.openapi import JSON
 from app.http.representations import Asked, ServedDocument
 from app.pages.given_files import GivenFile, looked_at, sendings
-from app.pages.intake import form_of, in_words
+from app.pages.intake import DISMISSALS, form_of, in_words
 from app.pages.load_outcome import LoadOutcome
 from app.pages.routes import Text, asked_of, see_other, token_header
 from app.pages.site import answered, fault_page
@@ -125,14 +125,24 @@ async def dismiss(
     comment: Text = "",
     token: Text = "",
 ) -> Response:
-    """Take an item off the worklist."""
+    """Take an item off the worklist, and show what was done."""
     asked = asked_of(request)
     content = {"reason": reason} | ({"comment": comment.strip()} if comment.strip() else {})
     address = f"/v1/studies/{study}/set-aside/{item}/dismissal"
     answer = await _change(asked, "POST", address, content, token)
     if answer.status >= 400:
         return await fault_page(asked, answer, {"study": study})
-    return see_other(request, f"{asked.root}/v1/studies/{study}/set-aside.html")
+    outcome = answer.json()
+    shown = {
+        "item": item,
+        "done": outcome["status"] == "dismissed",
+        "revision": outcome["revision"],
+        "why": [
+            *([DISMISSALS[reason]] if reason != "other" else []),
+            *([content["comment"]] if comment.strip() else []),
+        ],
+    }
+    return await answered(asked, "dismissed.html", {"study": study}, shown)
 
 
 @router.post("/pages/studies/{study}/declaration")
