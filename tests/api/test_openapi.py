@@ -120,6 +120,7 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "PUT /v1/studies/{study}/protocol": "putStudyProtocol",
         "GET /v1/studies/{study}/patients": "listPatients",
         "GET /v1/studies/{study}/patients/{patient}": "getTimeline",
+        "GET /v1/studies/{study}/patients/{patient}/verdicts": "getVerdicts",
         "PUT /v1/studies/{study}/patients/{patient}": "putTimeline",
         "DELETE /v1/studies/{study}/patients/{patient}": "erasePatient",
         "POST /v1/studies/{study}/patients/{patient}/events": "postEvents",
