@@ -41,10 +41,12 @@ def test_they_are_those_that_the_questions_list(client, protocol):
 
 def test_two_records_of_one_person_are_judged_as_one(anywhere):
     home = fill(anywhere, 2)
-    anywhere.post(f"{home}/patients/P00/events", json={"patient": {"id": "P00", "merged_into": "P01"}})
+    first_normal = {"patient": {"id": "P00", "merged_into": "P01"}, "labs": [lab(3, 100)]}
+    anywhere.post(f"{home}/patients/P00/events", json=first_normal)
     for patient in ("P00", "P01"):
         found = anywhere.get(f"{home}/patients/{patient}/verdicts").json()
         assert (found["responses"], found["ck_normal_time"]) == listed(anywhere, home, patient)
+    assert found["ck_normal_time"]["start"] == 3
     merged = anywhere.get(f"{home}/patients/P00/verdicts").json()
     assert (merged["responses"], merged["ck_normal_time"]) == ([], None)
 
