@@ -8,8 +8,11 @@ from anyio import from_thread
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from app import SOFTWARE
 from app.access.callers import Scope
+from app.analyses.patient_verdicts import PatientVerdicts, patient_verdicts
 from app.api.intake import rehearsed_proposals
+from app.api.studies import ProtocolName
 from app.errors import (
     Absent,
     Conflict,
@@ -44,7 +47,7 @@ from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
 from app.http.problems import Proposed
 from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, long_receipt, notes_document
-from app.http.responses import address, page, reply, tagged, written
+from app.http.responses import address, etag_from, page, reply, tagged, written
 from app.http.state import AppState
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
@@ -301,6 +304,47 @@ def post_events(
         # No name holds the history, so that its memory is free when the answer is written.
         outcome = batches.add_timeline(submitter, patients, _read_history(patient, body, now, patients))
     return _answer(request, store, study, outcome)
+
+
+class VerdictsOfPatient(PatientVerdicts):
+    """The verdicts about one patient, with what they are from. What depends on other patients is not here: rates,
+    tests and claims are in the answers to the questions.
+    """
+
+    patient: str = Field(description="The patient.", examples=["P01"])
+    study: str = Field(description="The study.", examples=["demo"])
+    revision: int = Field(description="The revision that was read.", examples=[16])
+    as_of: str = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
+    protocol: ProtocolName = Field(
+        description="The protocol in force.", examples=[{"id": "seed-2008", "digest": "sha256:..."}]
+    )
+    software: str = Field(description="The version of the service.", examples=["myoresponse 0.1.0"])
+
+
+@router.get(
+    "/v1/studies/{study}/patients/{patient}/verdicts",
+    operation_id="getVerdicts",
+    summary="Read the verdicts about a patient",
+    responses={
+        200: answers("Each verdict, or why there is none.", reference(VerdictsOfPatient), "ETag"),
+        304: NOT_MODIFIED,
+        **refuses(NotFound, Erased),
+    },
+)
+def get_verdicts(
+    study: StudyId, patient: PatientId, store: Store, at: At, if_none_match: IfNoneMatch = None
+) -> Response:
+    """What the definitions of the protocol say of one patient, from the facts of this patient alone: the response by
+    each rule and the time with normal CK, or why the patient is left out. They are the verdicts that the questions list
+    with `patients=true` under the protocol of the study.
+    """
+    with study_at(store, study, at) as snapshot:
+        protocol, cohort = snapshot.protocol, snapshot.cohort_of_person(patient)
+        tag = snapshot.etag(etag_from("verdicts", patient, *snapshot.tag()))
+    head = {"patient": patient, "study": study, "revision": snapshot.revision, "as_of": snapshot.as_of,
+            "protocol": {"id": protocol.id, "digest": protocol.digest}, "software": SOFTWARE}  # fmt: skip
+    found = patient_verdicts(cohort, protocol).model_dump(mode="json")
+    return tagged(written(head | found), tag, if_none_match)
 
 
 class ErasureOutcome(BaseModel):

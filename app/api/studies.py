@@ -12,7 +12,19 @@ from pydantic_core import PydanticCustomError
 from app.api.protocols import Declared, protocol_of
 from app.errors import Accepts, MalformedDocument, NotFound, PreconditionFailed
 from app.http.authentication import CallerOf, Client
-from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
+from app.http.dependencies import (
+    Cursor,
+    IfMatch,
+    IfNoneMatch,
+    JsonBody,
+    Limit,
+    Now,
+    OnlyIfAbsent,
+    State,
+    Store,
+    StudyId,
+    Writing,
+)
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, page, reply, tagged, written
 from app.protocol.parts import contradiction
@@ -296,18 +308,28 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     },
 )
 def put_study(
-    request: Request, study: StudyId, store: Writing, body: JsonBody, now: Now, client: Client, if_match: IfMatch = None
+    request: Request,
+    study: StudyId,
+    store: Writing,
+    body: JsonBody,
+    now: Now,
+    client: Client,
+    if_match: IfMatch = None,
+    if_none_match: OnlyIfAbsent = None,
 ) -> Response:
-    """Create or change a study. The same content again changes nothing. A change makes a new revision."""
+    """Create or change a study. The same content again changes nothing. A change makes a new revision.
+    `If-None-Match: *` allows only to create.
+    """
     declared = read_model(body, StudyDefinition)
     names = [field.name for field in fields(studies.FeedDefinition)]
     feeds = studies.FeedDefinition(**{name: getattr(declared, name) for name in names})
     protocol = protocol_of(declared.protocol) if "protocol" in declared.model_fields_set else None
     definition = studies.StudyDeclaration(declared.name, protocol, declared.time_zone, declared.test, feeds)
+    only_new = if_none_match is not None
 
     def declare(transaction: Transaction) -> tuple[studies.StudyOutcome, studies.Study]:
         check_unchanged(transaction, study, if_match)
-        outcome = studies.put_study(transaction, study, definition, client=client, received_at=now)
+        outcome = studies.put_study(transaction, study, definition, client=client, received_at=now, only_new=only_new)
         return outcome, studies.get_study(transaction, study)
 
     outcome, stored = Submitter(store, study, "study", now).commit(declare)

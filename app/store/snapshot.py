@@ -150,6 +150,12 @@ class StudyAt:
         """Everything that analyses read."""
         return timelines.cohort(self._connection, self.id, self.revision)
 
+    def cohort_of_person(self, patient: str) -> Cohort:
+        """What analyses read of one person; nobody, if the record was merged. Raises `NotFound` and `Erased`."""
+        found = timelines.cohort_of_person(self._connection, self.id, patient, self.revision)
+        audit.was_read(self.id, [patient])
+        return found
+
     def sources(self, cohort: Cohort) -> Sources:
         """Where each fact of this `cohort` is found in the timelines."""
         return timelines.sources(self._connection, self.id, self.revision, cohort)

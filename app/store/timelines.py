@@ -209,8 +209,34 @@ def _load_cohort(connection: Connection, study: int, revision: int) -> Cohort:
     if linked := persons(links, keys):
         _join_merged_records(connection, revision, linked, keys, attributes_of, rows)
     people = [patient_row(patient, attributes) for patient, attributes in attributes_of.items()]
+    return Cohort.assemble(people, **rows, time_zone=_time_zone(connection, study, revision))
+
+
+def _time_zone(connection: Connection, study: int, revision: int) -> str | None:
     zone = TIME_ZONE.row(connection, study, revision)
-    return Cohort.assemble(people, **rows, time_zone=json.loads(zone[0]) if zone else None)
+    return json.loads(zone[0]) if zone else None
+
+
+def cohort_of_person(connection: Connection, study_id: str, patient: str, revision: int) -> Cohort:
+    """What `cohort` has of one person; nobody, if this record was merged into another one.
+
+    Only the facts of this person are read. Raises `NotFound` and `Erased`.
+    """
+    study, _ = find_patient(connection, study_id, patient, revision)
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
+    merged = persons({record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}, keys)
+    others = {record for records in merged.values() for record in records}
+    names = {} if patient in others else {keys[record]: record for record in (patient, *merged.get(patient, ()))}
+    stated: dict[int, dict[str, str]] = {key: {} for key in names}
+    for chunk in filled(names):
+        for key, name, value in _attributes(len(chunk)).rows(connection, revision, *chunk):
+            stated[key][name] = value
+    rows: dict[str, list[Row]] = {}
+    for kind in TABLES:
+        facts = _asserted(connection, kind, revision, names)
+        rows[kind] = standing_rows(kind, patient, *[facts.get(record, ()) for record in names.values()])
+    people = [patient_row(patient, stated_as_one(list(stated.values())))] if names else []
+    return Cohort.assemble(people, **rows, time_zone=_time_zone(connection, study, revision))
 
 
 def _join_merged_records(

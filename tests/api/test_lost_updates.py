@@ -19,6 +19,19 @@ def test_a_study_that_does_not_exist_has_no_version_to_match(client):
     assert client.get("/v1/studies/s").status_code == 404
 
 
+def test_if_none_match_only_ever_makes_a_study(anywhere):
+    only_make = {"If-None-Match": "*"}
+    assert anywhere.put("/v1/studies/s", json=MINE, headers=only_make).status_code == 201
+    for body in (MINE, YOURS):
+        refused = anywhere.put("/v1/studies/s", json=body, headers=only_make)
+        assert (refused.status_code, refused.headers["content-type"]) == (412, "application/problem+json")
+        assert refused.json()["detail"] == "The study exists already."
+    odd = anywhere.put("/v1/studies/s", json=YOURS, headers={"If-None-Match": '"x"'})
+    assert [fault["pointer"] for fault in odd.json()["errors"]] == ["/header/If-None-Match"]
+    study = anywhere.get("/v1/studies/s").json()
+    assert (study["name"], study["revision"]) == ("mine", 0)
+
+
 def test_an_unknown_zone_is_reported_with_the_other_faults(client):
     answer = client.put("/v1/studies/s", json={"name": "", "protocol": 7, "time_zone": "Mars"})
 
