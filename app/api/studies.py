@@ -289,7 +289,7 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     if if_match is None:
         return
     named = {tag.strip() for tag in if_match.split(",")}
-    if not studies.is_known(transaction, study):
+    if not studies.lock(transaction, study):
         raise PreconditionFailed("If-Match was sent, but the study does not exist.")
     body = written(summary(studies.get_study(transaction, study))).decode()
     if "*" not in named and keyed_etag(transaction, study, body) not in named:

@@ -313,6 +313,11 @@ def is_known(connection: Connection, study_id: str) -> bool:
     return _KEY.row(connection, study_id) is not None
 
 
+def lock(connection: Connection, study_id: str) -> bool:
+    """Whether there is a study of this name. No other transaction changes it from now until this one ends."""
+    return LOCK_STUDY.row(connection, study_id) is not None
+
+
 def study_key(connection: Connection, study_id: str) -> int:
     """The key of a study in the other tables. Raises `NotFound`."""
     found = _KEY.row(connection, study_id)

@@ -1,5 +1,8 @@
 """What one user declared is not overwritten by another who has not seen it."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 MINE = {"name": "mine", "protocol": "seed-2008"}
 YOURS = {"name": "yours", "protocol": "seed-2008", "time_zone": "Asia/Tokyo"}
 
@@ -12,6 +15,20 @@ def test_a_study_is_replaced_only_from_the_version_that_was_read(client):
     assert client.put("/v1/studies/s", json=MINE, headers={"If-Match": read}).status_code == 412
     assert client.put("/v1/studies/s", json=MINE, headers={"If-Match": f"W/{read}"}).status_code == 412
     assert client.get("/v1/studies/s").json()["name"] == "yours"
+
+
+def test_of_several_who_read_the_same_version_at_once_one_replaces_it(anywhere):
+    anywhere.put("/v1/studies/s", json=MINE)
+    for round_number in range(10):
+        read, together = anywhere.get("/v1/studies/s").headers["etag"], Barrier(4)
+
+        def replace(who: int, read=read, together=together, round_number=round_number) -> int:
+            together.wait()
+            named = MINE | {"name": f"{round_number}-{who}"}
+            return anywhere.put("/v1/studies/s", json=named, headers={"If-Match": read}).status_code
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sorted(pool.map(replace, range(4))) == [200, 412, 412, 412]
 
 
 def test_a_study_that_does_not_exist_has_no_version_to_match(client):
