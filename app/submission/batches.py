@@ -124,15 +124,16 @@ def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -
 
 
 def store_timelines(
-    submitter: Submitter, patients: NativePatients, items: Sequence[Item], *, atomic: bool
+    submitter: Submitter, patients: NativePatients, items: list[Item], *, atomic: bool
 ) -> list[ItemOutcome]:
     """Store many timelines. With `atomic` all are one revision, and the refusal of any is a refusal of all.
 
-    Raises what `Submitter.each` raises, and with `atomic` `Erased`.
+    Without it, `items` is empty afterwards, so that what was stored needs no memory. Raises what `Submitter.each`
+    raises, and with `atomic` `Erased`.
     """
     if atomic:
         return _store_together(submitter, items, together(items), partial(patients.add, submitter))
-    return _store_each(submitter, items, partial(patients.add_each, submitter))
+    return _store_each(submitter, _taken_from(items), partial(patients.add_each, submitter))
 
 
 def store_table(
@@ -221,6 +222,12 @@ def _store_each(
         shortened = map(submitter.shortened, group)
         told += [outcome_of(i, patients.popleft(), result) for i, result in enumerate(shortened, len(told))]
     return told
+
+
+def _taken_from(items: list[Item]) -> Iterator[Item]:
+    items.reverse()
+    while items:
+        yield items.pop()
 
 
 def _refusal(patients: Iterable[PatientResults]) -> ServiceError | None:
