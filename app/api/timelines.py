@@ -15,7 +15,15 @@ from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, l
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refused_with, refuses, shared, specimen, text
 from app.http.problems import Problem, Proposed, count_refused
-from app.http.receipts import FACTS_EXAMPLE, ReceiptBody, ReceiptWanted, Short, facts_document, short_document
+from app.http.receipts import (
+    FACTS_EXAMPLE,
+    NotListed,
+    ReceiptBody,
+    ReceiptWanted,
+    Short,
+    facts_document,
+    short_document,
+)
 from app.http.responses import reply
 from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
@@ -102,6 +110,7 @@ class BatchRefusal(Problem):
     facts: dict[Disposition, int] | Absent = Field(
         default=None, description="The sum of the `counts` of all receipts.", examples=[FACTS_EXAMPLE]
     )
+    short: NotListed | Absent = Field(default=None, description="As in the outcome.", examples=[None])
     rows: int | Absent = Field(default=None, description="As in the outcome.", examples=[412])
     skipped: dict[Literal["code", "value"], int] | Absent = Field(
         default=None, description="As in the outcome.", examples=[{"code": 3}]

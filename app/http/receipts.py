@@ -41,7 +41,10 @@ class ReceiptItem(BaseModel):
 class NotListed(BaseModel):
     """What the receipts of an answer count and do not list."""
 
-    lines: int = Field(description="Number of facts that are not listed. They are kept.", examples=[249_000])
+    lines: int = Field(
+        description="Number of lines that are not listed: of facts that are kept, and of new patients.",
+        examples=[249_000],
+    )
     notes: dict[NoteCode, int] = Field(
         description="How many of them have each note.", examples=[{"no_upper_limit": 249_000}]
     )
@@ -53,8 +56,9 @@ class NotListed(BaseModel):
 Short = Annotated[
     NotListed | None,
     Field(
-        description="What the receipts do not list, if anything: after a thousand facts that are kept with the same "
-        "notes, further ones are counted. Notes that the same sent again would not have are always listed.",
+        description="What the receipts do not list, if anything: after a thousand lines of an answer about facts that "
+        "are kept with the same notes, further ones are counted. Notes that a second sending would not have, and all "
+        "that is not kept, are always listed.",
         examples=[None],
     ),
 ]
@@ -69,11 +73,11 @@ class ReceiptBody(BaseModel):
         examples=[FACTS_EXAMPLE],
     )
     lines: list[ReceiptItem] = Field(
-        description="Each fact that is not plainly kept; with `receipt=full` each fact.",
+        description="Each fact that is not plainly kept, but for `short`; with `receipt=full` each fact.",
         examples=[[{"place": "/labs/0", "disposition": "kept", "notes": [{"code": "no_upper_limit"}]}]],
     )
     short: int | None = Field(
-        default=None, description="Number of facts that are kept with a note and not listed, if any.", examples=[None]
+        default=None, description="Number of lines that are not listed, if any: see `short`.", examples=[None]
     )
 
 
