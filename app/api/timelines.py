@@ -110,7 +110,7 @@ class BatchRefusal(Problem):
     facts: dict[Disposition, int] | Absent = Field(
         default=None, description="The sum of the `counts` of all receipts.", examples=[FACTS_EXAMPLE]
     )
-    short: NotListed | Absent = Field(default=None, description="As in the outcome.", examples=[None])
+    short: NotListed | Absent = Field(default=None, description="As in the outcome.", examples=[specimen(NotListed)])
     rows: int | Absent = Field(default=None, description="As in the outcome.", examples=[412])
     skipped: dict[Literal["code", "value"], int] | Absent = Field(
         default=None, description="As in the outcome.", examples=[{"code": 3}]
