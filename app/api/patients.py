@@ -46,7 +46,15 @@ from app.http.dependencies import (
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
 from app.http.problems import Proposed
-from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, long_receipt, notes_document
+from app.http.receipts import (
+    ReceiptBody,
+    ReceiptNote,
+    ReceiptWanted,
+    Short,
+    long_receipt,
+    notes_document,
+    short_document,
+)
 from app.http.responses import address, etag_from, page, reply, tagged, written
 from app.http.state import AppState
 from app.readers.json_timelines import read_timeline
@@ -74,6 +82,7 @@ from app.timeline.document import (
     Timeline,
 )
 from app.timeline.normalize import History
+from app.timeline.receipts import ShortReceipts
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import AssessmentCode, Diagnosis, LabCode, Sex, Status
 
@@ -128,10 +137,11 @@ class TimelineOutcome(BaseModel):
         examples=[{"added": 101, "superseded": 0, "unchanged": 0}],
     )
     receipt: ReceiptBody = Field(description="What happened to each fact.", examples=[specimen(ReceiptBody)])
+    short: Short = None
     proposals: Proposed = None
 
 
-def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
+def outcome_document(outcome: ledger.Outcome, short: ShortReceipts) -> dict[str, Any]:
     """The outcome of a timeline as a JSON object, to be written once."""
     return {
         "patient": outcome.patient,
@@ -139,6 +149,7 @@ def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
         "revision": outcome.revision,
         "counts": outcome.counts.as_dict(),
         "receipt": long_receipt(outcome.receipt),
+        **short_document(short),
     }
 
 
@@ -150,8 +161,8 @@ def _read_history(patient: str, body: bytes, now: int, patients: NativePatients)
     return history
 
 
-def _answer(request: Request, store: Database, study: str, outcome: ledger.Outcome) -> Response:
-    document = outcome_document(outcome) | rehearsed_proposals(store, study)
+def _answer(request: Request, store: Database, study: str, outcome: ledger.Outcome, short: ShortReceipts) -> Response:
+    document = outcome_document(outcome, short) | rehearsed_proposals(store, study)
     if outcome.status != "created":
         return reply(document)
     location = address(request, f"/v1/studies/{study}/patients/{outcome.patient}")
@@ -274,7 +285,7 @@ def put_timeline(
         outcome = batches.replace_timeline(
             submitter, patients, history, if_match=if_match, only_new=only_new, readmit=readmit == "true"
         )
-    return _answer(request, store, study, outcome)
+    return _answer(request, store, study, outcome, submitter.short)
 
 
 @router.post(
@@ -303,7 +314,7 @@ def post_events(
     with submitter.refusals_counted():
         # No name holds the history, so that its memory is free when the answer is written.
         outcome = batches.add_timeline(submitter, patients, _read_history(patient, body, now, patients))
-    return _answer(request, store, study, outcome)
+    return _answer(request, store, study, outcome, submitter.short)
 
 
 class VerdictsOfPatient(PatientVerdicts):

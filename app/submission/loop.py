@@ -23,7 +23,7 @@ from app.submission.receipts import only_aside, receipt_of
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.merged_records import surviving_record
-from app.timeline.receipts import Receipt
+from app.timeline.receipts import Receipt, ShortReceipts
 
 GROUP = 100
 """Greatest number of items in one transaction; each item has its own revision."""
@@ -54,8 +54,9 @@ class Submitter:
 
     `feed` is what the study declares of its feeds, for formats that need it. Without it, it is not yet known whether
     the study exists. A stream sets `received_at` for each group. `pauses` are seconds between attempts (`patiently`).
-    With `full`, receipts list every fact. `sender` is the system that sent the items, if the format says so; else the
-    source of each fact counts as its sender. `more_noted` adds notes to an outcome with its receipt.
+    With `full`, receipts list every fact; else `short` shortens those of one answer, where its format does so. `sender`
+    is the system that sent the items, if the format says so; else the source of each fact counts as its sender.
+    `more_noted` adds notes to an outcome with its receipt.
     """
 
     database: Database
@@ -68,6 +69,7 @@ class Submitter:
     full: bool = False
     sender: str | None = None
     more_noted: Callable[[History, ledger.Outcome], ledger.Outcome] | None = None
+    short: ShortReceipts = field(default_factory=ShortReceipts, init=False)
     _begun: bool = field(default=False, init=False)
     _busy: Busy | None = field(default=None, init=False)
 
@@ -86,13 +88,23 @@ class Submitter:
 
         Raises `Busy` if nothing was stored, and what `group` raises.
         """
-        remaining = iter(items)
-        outcomes = self.group(list(islice(remaining, GROUP)), work)
-        while group := list(islice(remaining, GROUP)):
-            outcomes += self.group(group, work)
-        if self._busy is not None and all(isinstance(outcome, ServiceError) for outcome in outcomes):
+        return list(chain.from_iterable(self.groups(items, work)))
+
+    def groups(
+        self, items: Iterable[Content | ServiceError], work: Work[Content, Result]
+    ) -> Iterator[list[Result | ServiceError]]:
+        """The same in groups, each given after it was stored."""
+        remaining, stored = iter(items), False
+        group = list(islice(remaining, GROUP))
+        while True:
+            outcomes = self.group(group, work)
+            stored = stored or not all(isinstance(outcome, ServiceError) for outcome in outcomes)
+            yield outcomes
+            group = list(islice(remaining, GROUP))
+            if not group:
+                break
+        if self._busy is not None and not stored:
             raise self._busy
-        return outcomes
 
     def group(
         self, items: Sequence[Content | ServiceError], work: Work[Content, Result]
@@ -161,6 +173,12 @@ class Submitter:
             outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt, outcome.draws
         )
         return receipted if self.more_noted is None else self.more_noted(history, receipted)
+
+    def shortened(self, result: Result) -> Result:
+        """The outcome as it is answered, after COMMIT: its receipt is shortened, unless it is to be full."""
+        if self.full or not isinstance(result, ledger.Outcome):
+            return result
+        return replace(result, receipt=self.short.shortened(result.receipt))
 
     def count(
         self,

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -429,10 +429,16 @@ def _accepted_time(code: FaultCode, form: str) -> Accepts | None:
     return None if known else Accepts(form=form)
 
 
-def _lengths(timeline: Timeline) -> tuple[dict[str, int], list[int]]:
+def _lengths(timeline: Timeline) -> tuple[Mapping[str, int], Sequence[int]]:
     """The lengths of the lists of a timeline, and of each of its series: its items need not be kept for the places."""
-    lengths = {section: len(getattr(timeline, section)) for section in SECTIONS.values()}
-    return lengths, [len(series.times) for series in timeline.lab_series]
+    lengths = tuple(len(getattr(timeline, section)) for section in SECTIONS.values())
+    return _by_section(lengths), tuple(len(series.times) for series in timeline.lab_series)
+
+
+@lru_cache(maxsize=256)
+def _by_section(lengths: tuple[int, ...]) -> Mapping[str, int]:
+    """The lengths of the lists of a timeline; one object for all timelines that have them, because many are alike."""
+    return dict(zip(SECTIONS.values(), lengths, strict=True))
 
 
 def _place(
