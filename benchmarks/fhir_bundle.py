@@ -36,7 +36,7 @@ def measure(counts: Counts, folder: Path) -> Measured:
     work = f"FHIR bundle of {RESULTS} CK results ({len(body) / 1e3:.0f} kB), bytes to facts"
     rows = []
     for release in ("R4B", "R5"):
-        name, peer = f"fhir-{release}", f"fhir.resources ({release}) only parsing it"
+        name, peer = f"FHIR bundle: fhir.resources {release}", f"fhir.resources ({release}) only parsing it"
         try:
             command = python("fhir_library.py", release, RUNS, file)
         except NotHere as missing:

@@ -21,6 +21,7 @@ from tests.trust.figures import NotHere
 
 CLIENTS = 16
 RESULTS = 100
+SHORT = {"versioned": "Django with versions", "plain": "Django", "datasette": "Datasette"}
 MODELS = 50
 """Timelines that are made before; each request has one of them, of a patient of its own."""
 
@@ -70,7 +71,7 @@ def measure(counts: Counts, folder: Path) -> Measured:
     asked["series", "datasette"] = 5.0
     rows = [
         Row(
-            f"POST {form} / {peer}",
+            f"POST as {form}: {SHORT[peer]}",
             f"POST of {RESULTS} new results {forms[form]}, durable, {CLIENTS} connections",
             peers[peer],
             [(each[place[form]], each[place[peer]]) for each in rounds] if not skipped else (),

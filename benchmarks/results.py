@@ -99,7 +99,7 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-WIDTH, LEFT, BAR, TOP = 960, 520, 30, 56
+WIDTH, LEFT, BAR, TOP = 960, 330, 30, 56
 """The picture: its width, where bars begin, the height of a row, and of the head."""
 
 

@@ -66,7 +66,7 @@ def measure(counts: Counts, folder: Path) -> Measured:
             for _ in range(counts.pairs)
         ]
     work = f"p50 of `{QUESTION}`, {counts.patients:,} patients, {WRITERS} writers and {ANALYSTS} analysts at once"
-    row = Row("answers beside writers", work, "the same alone, after each new result", pairs, ASKED)
+    row = Row("answers beside writers: alone", work, "the same alone, after each new result", pairs, ASKED)
     told = {"feeds": WRITERS, "questions": ANALYSTS, "pages": READERS}
     loads = [Loaded(f"`{QUESTION}` beside {WRITERS} writers", ANALYSTS, beside)]
     loads += [Loaded(f"mixed: {kind}", count, [run[kind] for run in mixed]) for kind, count in told.items()]

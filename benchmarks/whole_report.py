@@ -36,10 +36,10 @@ def measure(counts: Counts, folder: Path) -> Measured:
         with program(python("pandas_report.py", file)) as theirs:
             _same_figures(ours, theirs.once()[1])
             pairs = in_turn(counts.pairs, lambda: took(lambda: _report(database)), theirs.took)
-            return Measured([Row("report", work, f"{theirs.name}, data already in memory", pairs, ASKED)])
+            return Measured([Row("whole report: pandas", work, f"{theirs.name}, data already in memory", pairs, ASKED)])
     except NotHere as missing:
         peer = "pandas groupby-apply + lifelines, data already in memory"
-        return Measured([Row("report", work, peer, asked=ASKED, skipped=str(missing))])
+        return Measured([Row("whole report: pandas", work, peer, asked=ASKED, skipped=str(missing))])
     finally:
         database.dispose()
 
