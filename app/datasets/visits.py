@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app.datasets.measured import REASONS, Measured, measured, measures_of, window_days
+from app.datasets.measured import REASONS, Measured, measured, measures_of
 from app.datasets.parameters import (
     EFFFL,
     IDENTIFIERS,
@@ -20,6 +20,7 @@ from app.datasets.parquet import adam_days, dates, integers, numbers, texts, yes
 from app.datasets.variables import Column, Dataset, DatasetDescription, adam, ours
 from app.derive.ck_normality import ABNORMAL, NORMAL
 from app.derive.exact_comparison import difference, ln_ratio
+from app.derive.visits import side_of_window
 from app.readers.csv_lines import digits
 from app.timeline.cohort import COMPARATORS, NO_TIME, Floats, Ints
 
@@ -186,7 +187,7 @@ def _logarithms(sent: dict[str, Column], rows: Measured, positive: Ints) -> dict
 def _visits(origin: Origin, rows: Measured) -> dict[str, Column]:
     """The visit of each row and its window."""
     weeks = rows.week.tolist()
-    days = {week: window_days(origin.study, week) for week in set(weeks) - {0, NO_TIME}}
+    days = {week: side_of_window(week, origin.study.protocol.visits) for week in set(weeks) - {0, NO_TIME}}
     low = np.array([days[week][0] if week in days else NO_TIME for week in weeks], dtype=np.int64)
     high = np.array([days[week][1] if week in days else NO_TIME for week in weeks], dtype=np.int64)
     high[rows.week == 0] = 0

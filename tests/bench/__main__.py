@@ -26,6 +26,7 @@ from tests.bench import pandas_report
 from tests.bench.bulk import bulk, stream_memory
 from tests.bench.charts import charts
 from tests.bench.cohort import results_only, timeline
+from tests.bench.derivation import derivation
 from tests.bench.fhir import fhir_bundle
 from tests.bench.growth import growth
 from tests.bench.improvement import improvement_score
@@ -48,6 +49,7 @@ def main() -> None:
         rows = [
             *whole_report(folder),
             *growth(),
+            *derivation(),
             *interval_medians(),
             *improvement_score(),
             *without_effect(),

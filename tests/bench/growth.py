@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 import time
+from dataclasses import fields
 from datetime import UTC, datetime
 
 import numpy as np
@@ -23,8 +24,8 @@ RUNS = 5
 
 def growth(runs: int = RUNS) -> list[tuple[str, str, str]]:
     """The report of 100,000 patients against that of 10,000, from columns in memory."""
-    models = _models()
-    small, large = (_study(models, size) for size in (SMALL, LARGE))
+    made = models()
+    small, large = (study_of(made, size) for size in (SMALL, LARGE))
     exponents, times = [], []
     _seconds(small)  # the models of the answers are built when the first one is given
     for _ in range(runs):
@@ -41,7 +42,8 @@ def growth(runs: int = RUNS) -> list[tuple[str, str, str]]:
     ]
 
 
-def _models() -> Cohort:
+def models() -> Cohort:
+    """The patients that are made one by one."""
     latest = latest_acceptable(datetime.now(UTC))
     return Cohort.of_histories([read_timeline(_bytes(number), latest) for number in range(MODELS)])
 
@@ -50,7 +52,7 @@ def _bytes(number: int) -> bytes:
     return json.dumps(timeline(number)).encode()
 
 
-def _study(models: Cohort, size: int) -> Cohort:
+def study_of(models: Cohort, size: int) -> Cohort:
     """The models over and over, in patients of their own, every result and date of them moved a little."""
     copies = size // len(models)
     rng = np.random.default_rng(size)
@@ -60,9 +62,7 @@ def _study(models: Cohort, size: int) -> Cohort:
     def repeated(table: Table) -> Table:
         owner = np.concatenate([table.patient + copy * len(models) for copy in range(copies)])
         columns = {"patient": owner}
-        for name in table.__dataclass_fields__:
-            if name == "patient":
-                continue
+        for name in [field.name for field in fields(table) if field.name != "patient"]:
             column = np.tile(getattr(table, name), copies)
             if name in {"day", "start_day"}:
                 column = column + shift[owner]
