@@ -117,6 +117,11 @@ class Table:
     @classmethod
     def of_rows(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> Self:
         """The columns of rows in any order; `place` is the index of each patient in the cohort."""
+        return cls.in_order(rows, place, zone)[0]
+
+    @classmethod
+    def in_order(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> tuple[Self, Ints]:
+        """The same, with the place of each row of the table among `rows`. Equal rows keep their order."""
         declared = READ_BY_ANALYSES[cls.kind]
         patient, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(declared))
         columns = {field.name: _column(field, cells) for field, cells in zip(declared, values, strict=True)}
@@ -125,7 +130,7 @@ class Table:
             columns["day"] = _zoned(columns["day"], columns["instant"], zone)
         keys = [columns[field.name] for field in sorted(declared, key=lambda field: -field.read.sort)]
         order = np.lexsort([_rank(key) if key.dtype == np.object_ else key for key in (*keys, columns["patient"])])
-        return cls(**columns).where(order)
+        return cls(**columns).where(order), order
 
     def where(self, keep: Bools | Ints) -> Self:
         """The rows that a mask or an index array selects, in that order; the table itself if that is all of them."""
