@@ -71,7 +71,7 @@ def figures(cohort: Cohort) -> dict[str, float]:
 
 
 def _query(cohort: Cohort) -> Callable[[], dict[str, float]]:
-    """The same figures from tables of DuckDB, in its own types."""
+    """The same figures from tables of DuckDB, in its own types. Of a day the latest result is kept."""
     import duckdb
     import pyarrow
 
@@ -136,7 +136,7 @@ WITH named AS (
 ), kept AS (
     SELECT labs.patient, labs.day - day0 AS day,
         arg_max(struct_pack(value := value, upper_limit := upper_limit, comparator := comparator),
-                (coalesce(instant, 0), coalesce(issued, 0))) AS best
+                coalesce(instant, 0)) AS best
     FROM labs JOIN exposure USING (patient)
     WHERE NOT (labs.day = day0 AND coalesce(instant > instant0, false))
     GROUP BY labs.patient, labs.day - day0
