@@ -10,7 +10,7 @@ from pydantic import Field
 
 from app import SOFTWARE
 from app.datasets import NAMES, DatasetDescription, describe, parquet, transport
-from app.datasets.files import CSV, PARQUET, TRANSPORT, dataset_file
+from app.datasets.files import CSV, PARQUET, TRANSPORT, dataset_file, dataset_lines
 from app.datasets.series import AskedSeries, SeriesPage, series_of_study
 from app.datasets.variables import Variable
 from app.errors import Erased, NotAcceptable, NotFound, NotInstalled, TakesTooLong
@@ -153,8 +153,13 @@ async def _dataset_response(
     if matches(if_none_match, tag):
         return tagged(b"", tag, if_none_match)
     _, revision, *_ = origin
-    work = partial(dataset_file, study, AsOf(revision), name, media_type)
-    answer = tagged(await asker.computed(tag, work, study), tag, None, media_type)
+    answer: Response
+    if media_type == CSV and name != "ard":
+        answer = await asker.file_in_parts(partial(dataset_lines, study, AsOf(revision), name), media_type, study)
+        answer.headers["ETag"] = tag
+    else:
+        work = partial(dataset_file, study, AsOf(revision), name, media_type)
+        answer = tagged(await asker.computed(tag, work, study), tag, None, media_type)
     suffix = next(each for each, named in SUFFIXES.items() if named == media_type)
     answer.headers["Content-Disposition"] = f'attachment; filename="{study}-{name}-revision-{revision}.{suffix}"'
     return answer

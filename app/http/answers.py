@@ -18,6 +18,7 @@ from app.access.callers import Caller
 from app.access.study_answers import Compute, StudyQuestion, Work, answer_of_study
 from app.errors import Erased
 from app.http.authentication import network_of
+from app.http.file_in_parts import FileInParts
 from app.http.openapi import JSON
 from app.http.responses import etag_from, matches, tagged
 from app.http.state import AppState
@@ -41,6 +42,11 @@ class Asker:
         and the work is given up.
         """
         return await self.while_here(self.state.computing.answer(self.client, studies, tag, work))
+
+    async def file_in_parts(self, work: Work, media_type: str, *studies: str) -> Response:
+        """The answer that sends what the work gives, part by part. Raises what is raised before the first part."""
+        compute = partial(self.state.computing.parts, self.client, studies, work)
+        return await self.while_here(FileInParts(compute, self.state.settings, media_type).begin())
 
     async def while_here(self, answering: Coroutine[Any, Any, Answered]) -> Answered:
         """The result, unless the client goes away first: then it is given up, and `ClientDisconnect` is raised."""

@@ -160,6 +160,10 @@ class StudyAt:
         """Where each fact of this `cohort` is found in the timelines."""
         return timelines.sources(self._connection, self.id, self.revision, cohort)
 
+    def cohorts_with_sources(self) -> Iterator[tuple[Cohort, Sources]]:
+        """Both in parts of some persons each, in order, at least one part."""
+        return timelines.cohorts_with_sources(self._connection, self.id, self.revision)
+
     def persons(self) -> dict[str, list[str]]:
         """The records of each person, in the order of the cohort: the surviving record names the person."""
         return timelines.records_of_persons(self._connection, self.id, self.revision)

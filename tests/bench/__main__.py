@@ -16,7 +16,8 @@ from app.store.migrations import upgrade
 from tests.bench.bulk import bulk, stream_memory
 from tests.bench.charts import charts
 from tests.bench.cohort import results_only
-from tests.bench.growth import growth
+from tests.bench.datasets import datasets
+from tests.bench.growth import growth, growth_of_derivation
 from tests.bench.improvement import improvement_score
 from tests.bench.live import live_connections
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
@@ -34,6 +35,7 @@ def main() -> None:
         folder = Path(name)
         rows = [
             *growth(),
+            *growth_of_derivation(),
             *improvement_score(),
             *without_effect(),
             *posting(folder),
@@ -42,6 +44,7 @@ def main() -> None:
             *bulk(folder),
             *stream_memory(folder),
             *live_connections(folder),
+            *datasets(folder),
             *cold_start(folder),
         ]
     page = _page(rows)
