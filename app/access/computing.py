@@ -158,10 +158,12 @@ class ProcessWorkers(Workers):
         return [worker.pid for worker in (*self._idle, *self._working)]
 
     async def prepare(self) -> None:
-        """See `Workers`."""
-        settle()
-        while not self._are_all_there():
-            await self._start_one()
+        """See `Workers`. The garbage is collected when they are there, not while the first requests wait."""
+        try:
+            while not self._are_all_there():
+                await self._start_one()
+        finally:
+            settle()
 
     async def run(self, studies: Sequence[str], work: Work, take: Take) -> None:
         """See `Workers`. A worker that had ended before it read the work is replaced by another one."""

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import Field
 
 from app import SOFTWARE
@@ -19,6 +19,7 @@ from app.http.answers import Asker, Asking, despite_erasure
 from app.http.dependencies import IDENTIFIER, At, Cursor, IfNoneMatch, Limit, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.http.responses import address, etag_from, link, matches, named_file, next_page, tagged, written
+from app.http.routing import Operations
 from app.protocol.model import Protocol
 from app.store.audit import everyone_was_read, was_read
 from app.store.engine import Database
@@ -26,7 +27,7 @@ from app.store.revisions import AsOf
 from app.store.snapshot import study_at
 from app.timeline.vocabulary import AssessmentCode, LabCode
 
-router = APIRouter(tags=["analyses"])
+router = Operations(tags=["analyses"])
 
 SUFFIXES = {"csv": CSV, "parquet": PARQUET, "xpt": TRANSPORT}
 _CHECKS = {PARQUET: parquet.check_installed, TRANSPORT: transport.check_installed}

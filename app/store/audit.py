@@ -225,12 +225,12 @@ def note_command(
     database.together(lambda transaction: store(transaction, [row]))
 
 
-def lines_of(connection: Connection, entries: Sequence[AuditEntry]) -> list[AuditLine]:
-    """Rows with the numbers of their patients instead of the identifiers."""
+def lines_of(connection: Connection | None, entries: Sequence[AuditEntry]) -> list[AuditLine]:
+    """Rows with the numbers of their patients instead of the identifiers; without patients no connection is needed."""
     lines = []
     for entry in entries:
         numbers = entry.numbers
-        if entry.patients:
+        if entry.patients and connection is not None:
             found = _STUDY.row(connection, entry.study)
             named = set() if found is None else set(_numbers(connection, found[0], entry.patients))
             numbers = b"".join(sorted(named.union(_split(numbers))))
