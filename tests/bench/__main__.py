@@ -86,8 +86,6 @@ def posting(folder: Path) -> list[tuple[str, str, str]]:
     ]
 
 
-
-
 def _events(body: bytes) -> str:
     return f"/v1/studies/bench/patients/{json.loads(body)['patient']['id']}/events"
 
