@@ -33,6 +33,7 @@ from tests.bench.interval_censored import interval_medians
 from tests.bench.live import live_connections
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
 from tests.bench.pages import pages
+from tests.bench.postgres_bulk import postgres_bulk
 from tests.bench.without_effect import without_effect
 
 PATIENTS = 1_000
@@ -56,6 +57,7 @@ def main() -> None:
             *fhir_bundle(),
             *pages(folder),
             *bulk(folder),
+            *postgres_bulk(),
             *stream_memory(folder),
             *live_connections(folder),
             *cold_start(folder),
