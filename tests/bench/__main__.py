@@ -20,6 +20,7 @@ from tests.bench.light import cached_answers
 from tests.bench.live import live_connections
 from tests.bench.loopback import ROOT, cpu, put_study, server
 from tests.bench.pages import pages
+from tests.bench.postgres_bulk import postgres_bulk
 from tests.bench.rest import start_and_rest
 from tests.bench.without_effect import without_effect
 
@@ -41,6 +42,7 @@ def main() -> None:
             *charts(folder),
             *pages(folder),
             *bulk(folder),
+            *postgres_bulk(),
             *stream_memory(folder),
             *live_connections(folder),
             *datasets(folder),
