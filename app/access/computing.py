@@ -78,12 +78,17 @@ class ThreadWorkers(Workers):
         """See `Workers`. Work waits until all libraries are loaded: if two threads load them, one may fail."""
         if self._warming.is_alive():
             await run_sync(self._warming.join)
-        running = asyncio.ensure_future(run_sync(work, self._place))
+        running = asyncio.ensure_future(run_sync(self._worked, work))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait([running])
             raise
+
+    def _worked(self, work: Work) -> bytes:
+        answer = work(self._place)
+        self._place.cohorts.write_segments(self._place.database)
+        return answer
 
     async def prepare(self) -> None:
         """See `Workers`."""
@@ -222,7 +227,13 @@ def workers_of(settings: Settings, database: Database) -> Workers:
     """The workers that the settings ask for; threads use the `database` of the service."""
     if settings.compute_workers == 0:
         return ThreadWorkers(Workplace(database, KeptCohorts(settings.cohort_bytes)))
-    known = WorkerSettings(settings.database_url, settings.secret_path, settings.cohort_bytes, settings.compute_seconds)
+    known = WorkerSettings(
+        settings.database_url,
+        settings.secret_path,
+        settings.cohort_bytes,
+        settings.compute_seconds,
+        settings.segments_path,
+    )
     return ProcessWorkers(settings.compute_workers, known)
 
 

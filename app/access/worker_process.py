@@ -26,6 +26,7 @@ from app.errors import ServiceError
 from app.log import places
 from app.store.engine import Database, kind_of
 from app.store.ledger_keys import LedgerKeys
+from app.store.segments import Segments
 
 NICE = 5
 """Added to the niceness of workers, so that health checks and submissions come before analyses."""
@@ -34,20 +35,22 @@ IDLE_SECONDS = 10.0
 _NOBODY_KNOWS = 255
 """The exit code of a process when the process that it was forked from has ended: it may still run."""
 _FORK_SERVER = "app.access.fork_server"
+log = logging.getLogger("myoresponse")
 _DRIVERS = {"sqlite": [], "postgresql": ["psycopg"]}
 """What is loaded before a worker is forked, by kind of database."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker needs to know: the database and its secret file, and the limits in bytes and in seconds of a
-    processor.
+    """What a worker needs to know: the database, its secret file and the folder of its segments, and the limits in
+    bytes and in seconds of a processor.
     """
 
     database_url: str
     secret_path: Path
     cohort_bytes: int
     cpu_seconds: float
+    segments_path: Path | None = None
 
 
 class WorkerEnded(Exception):
@@ -88,7 +91,10 @@ class WorkerProcess:
         """The bytes that the work gives. Raises the refusal of the work, or `WorkerEnded`."""
         try:
             self._pipe.send(work)
-            refusal: ServiceError | None = self._pipe.recv()
+            refusal: ServiceError | None
+            refusal, said = self._pipe.recv()
+            for line in said:
+                log.warning(line)
             if refusal is None:
                 return self._pipe.recv_bytes()
         except (EOFError, OSError):
@@ -121,10 +127,14 @@ def work_off(pipe: Connection, settings: WorkerSettings) -> None:
     os.nice(NICE)
     logging.disable()  # the service logs what was refused, and why
     threading.Thread(target=_end_with_the_service, name="end-with-service", daemon=True).start()
+    keys, said = LedgerKeys(settings.secret_path), list[str]()
     place = Workplace(
-        Database(settings.database_url, pool_size=1, keys=LedgerKeys(settings.secret_path)),
+        Database(settings.database_url, pool_size=1, keys=keys),
         KeptCohorts(settings.cohort_bytes),
     )
+    if settings.segments_path is not None:
+        place.database.segments = segments = Segments(settings.segments_path, keys)
+        segments.say = said.append
     while not _holds_erased(place):
         if pipe.poll(IDLE_SECONDS):
             try:
@@ -134,9 +144,11 @@ def work_off(pipe: Connection, settings: WorkerSettings) -> None:
             signal.setitimer(signal.ITIMER_PROF, settings.cpu_seconds)
             refusal, answer = _result(work, place)
             signal.setitimer(signal.ITIMER_PROF, 0)
-            pipe.send(refusal)
+            pipe.send((refusal, said))
             if refusal is None:
                 pipe.send_bytes(answer)
+            said.clear()
+            place.cohorts.write_segments(place.database)
 
 
 def _result(work: Work, place: Workplace) -> tuple[ServiceError | None, bytes]:
