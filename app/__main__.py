@@ -531,11 +531,15 @@ def database_of(settings: Settings) -> Iterator["Database"]:
     from app.store.engine import Database
     from app.store.ledger_keys import LedgerKeys
     from app.store.opening import open_ledger
+    from app.store.segments import Segments
     from app.store.tables import SCHEMA_REVISION
     from app.submission.feeds import objection_to_secret
 
     with database_errors_explained():
-        database = Database(settings.database_url, keys=LedgerKeys(settings.secret_path))
+        keys = LedgerKeys(settings.secret_path)
+        database = Database(settings.database_url, keys=keys)
+        if settings.segments_path is not None:
+            database.segments = Segments(settings.segments_path, keys)
         try:
             if (revision := database.revision()) != SCHEMA_REVISION:
                 from app.store.migrations import objection_to_tables

@@ -61,6 +61,7 @@ from app.store.changes import DatabaseChanges
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.opening import open_ledger
+from app.store.segments import Segments
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
@@ -111,6 +112,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     async def lifespan(app: FastAPI) -> AsyncIterator[LifespanState]:
         keys = LedgerKeys(settings.secret_path)
         database = Database(settings.database_url, pool_size=THREADS + 3 + settings.shares_rates, keys=keys)
+        if settings.segments_path is not None:
+            database.segments = Segments(settings.segments_path, keys)
         scrubber, trail = Scrubber(database), AuditTrail(database)
         answers = Answers(settings.cache_answers, settings.cache_bytes)
         logging.getLogger("uvicorn.access").disabled = True  # it would write addresses, with identifiers of patients

@@ -117,12 +117,17 @@ class ThreadWorkers(Workers):
         """See `Workers`. Work waits until all libraries are loaded: if two threads load them, one may fail."""
         if self._warming.is_alive():
             await run_sync(self._warming.join)
-        running = asyncio.ensure_future(run_sync(partial(_run, work, self._place, take)))
+        running = asyncio.ensure_future(run_sync(self._worked, work, take))
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait([running])
             raise
+
+    def _worked(self, work: Work, take: Take) -> None:
+        for part in parts_of(work, self._place):
+            take(part)
+        self._place.cohorts.write_segments(self._place.database)
 
     async def prepare(self) -> None:
         """See `Workers`."""
@@ -262,7 +267,13 @@ def workers_of(settings: Settings, database: Database) -> Workers:
     """The workers that the settings ask for; threads use the `database` of the service."""
     if settings.compute_workers == 0:
         return ThreadWorkers(Workplace(database, KeptCohorts(settings.cohort_bytes)))
-    known = WorkerSettings(settings.database_url, settings.secret_path, settings.cohort_bytes, settings.compute_seconds)
+    known = WorkerSettings(
+        settings.database_url,
+        settings.secret_path,
+        settings.cohort_bytes,
+        settings.compute_seconds,
+        settings.segments_path,
+    )
     return ProcessWorkers(settings.compute_workers, known)
 
 

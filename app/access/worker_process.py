@@ -27,6 +27,7 @@ from app.errors import ServiceError
 from app.log import places
 from app.store.engine import Database, kind_of
 from app.store.ledger_keys import LedgerKeys
+from app.store.segments import Segments
 
 NICE = 5
 """Added to the niceness of workers, so that health checks and submissions come before analyses."""
@@ -35,20 +36,22 @@ IDLE_SECONDS = 10.0
 _NOBODY_KNOWS = 255
 """The exit code of a process when the process that it was forked from has ended: it may still run."""
 _FORK_SERVER = "app.access.fork_server"
+log = logging.getLogger("myoresponse")
 _DRIVERS = {"sqlite": [], "postgresql": ["psycopg"]}
 """What is loaded before a worker is forked, by kind of database."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker needs to know: the database and its secret file, and the limits in bytes and in seconds of a
-    processor.
+    """What a worker needs to know: the database, its secret file and the folder of its segments, and the limits in
+    bytes and in seconds of a processor.
     """
 
     database_url: str
     secret_path: Path
     cohort_bytes: int
     cpu_seconds: float
+    segments_path: Path | None = None
 
 
 class WorkerEnded(Exception):
@@ -101,7 +104,10 @@ class WorkerProcess:
         try:
             if work is not None:
                 self._pipe.send(work)
-            message: bytes | ServiceError | None = self._pipe.recv()
+            message: bytes | str | ServiceError | None = self._pipe.recv()
+            while isinstance(message, str):  # a line for the log
+                log.warning(message)
+                message = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join(self.END_SECONDS)
             raise WorkerEnded(self._process.exitcode) from None
@@ -132,10 +138,14 @@ def work_off(pipe: Connection, settings: WorkerSettings) -> None:
     os.nice(NICE)
     logging.disable()  # the service logs what was refused, and why
     threading.Thread(target=_end_with_the_service, name="end-with-service", daemon=True).start()
+    keys, said = LedgerKeys(settings.secret_path), list[str]()
     place = Workplace(
-        Database(settings.database_url, pool_size=1, keys=LedgerKeys(settings.secret_path)),
+        Database(settings.database_url, pool_size=1, keys=keys),
         KeptCohorts(settings.cohort_bytes),
     )
+    if settings.segments_path is not None:
+        place.database.segments = segments = Segments(settings.segments_path, keys)
+        segments.say = said.append
     while not _holds_erased(place):
         if pipe.poll(IDLE_SECONDS):
             try:
@@ -146,7 +156,10 @@ def work_off(pipe: Connection, settings: WorkerSettings) -> None:
             for message in _messages(work, place):
                 if not isinstance(message, bytes):
                     signal.setitimer(signal.ITIMER_PROF, 0)
+                    while said:
+                        pipe.send(said.pop(0))
                 pipe.send(message)
+            place.cohorts.write_segments(place.database)
 
 
 def _messages(work: Work, place: Workplace) -> Iterator[bytes | ServiceError | None]:

@@ -134,6 +134,8 @@ class ErasureWatch:
             if self._seen.get(study) != revision:
                 self._answers.drop(study)
                 self._forget(study)
+        if self._seen != latest and not self._database.sweep():
+            return  # look again
         self._seen = latest
 
     def stop(self) -> None:

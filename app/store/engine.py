@@ -22,7 +22,7 @@ from contextvars import copy_context
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from sqlalchemy import (
@@ -48,6 +48,9 @@ from app.store.failures import DatabaseFailure, Failures, is_undone, refusal_of
 from app.store.heads import HeadsFile, begin_noting
 from app.store.ledger_keys import LedgerKeys
 from app.store.tables import SCHEMA_REVISION, metadata
+
+if TYPE_CHECKING:
+    from app.store.segments import Segments
 
 _VERSION: Select[str] = select(column("version_num", Text)).select_from(table("alembic_version"))
 Item = TypeVar("Item")
@@ -108,6 +111,7 @@ class Database:
         self.origin = origin
         self.keys = keys or LedgerKeys(secret_path(url), make=True)
         self.heads: HeadsFile | None = None
+        self.segments: Segments | None = None
         try:
             address = _address(url)
             self.engine = _engine(address, pool_size, wait_seconds, durable)
@@ -316,17 +320,24 @@ class Database:
     def scrub(self) -> bool:
         """Remove deleted content from the files as well. Call this after an erasure.
 
+        Segments that have the deleted content are removed first.
+
         SQLite overwrites deleted rows with zeros (`secure_delete`), but its log holds older pages until they are copied
         and the log is truncated. `False` means that a reader still needs an older state: call again later.
         PostgreSQL frees the rows. The operator must make sure that its pages, its log and all backups expire.
         """
+        swept = self.sweep()
         with self.failures.translated(), self._exclusive_write():
             raw = self.engine.raw_connection()
             try:
-                return _truncate_log(raw.driver_connection) if self._sqlite else _vacuum(raw.driver_connection)
+                return (_truncate_log if self._sqlite else _vacuum)(raw.driver_connection) and swept
             finally:
                 raw.invalidate()  # the settings of this connection were changed
                 raw.close()
+
+    def sweep(self) -> bool:
+        """Remove the segments that have an erased person. `False` means that this must be tried again."""
+        return self.segments is None or self.segments.sweep(self)
 
     def dispose(self) -> None:
         """Close the pooled connections, after what was to run later."""

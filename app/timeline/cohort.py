@@ -10,11 +10,13 @@ number is NaN and a missing time is `NO_TIME`; results never contain either of t
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from functools import cached_property
+from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, Self
 from zoneinfo import ZoneInfo
@@ -33,6 +35,8 @@ Bools = NDArray[np.bool_]
 Words = NDArray[np.object_]
 Row = tuple[Any, ...]
 
+DIGEST = np.dtype("S32")
+"""The digest of one patient. NumPy sorts and joins such bytes as they are, also with zeros at their end."""
 NO_TIME = -(2**62)
 """An absent instant or day in an integer column; it sorts before every real one."""
 
@@ -325,6 +329,53 @@ class Cohort:
         tables = {name: getattr(self, name).between(first, stop) for name in TABLES}
         return replace(self, patients=self.patients[first:stop], **tables)
 
+    @classmethod
+    def of_pieces(cls, pieces: Sequence["Piece"]) -> "Cohort":
+        """The cohort of pieces of other cohorts, given in the order of the identifiers; no patient is in two of them.
+
+        Digests of patients that the cohorts know already are not computed again.
+        """
+        tables: dict[str, Any] = {kind: _spliced(kind, pieces) for kind in TABLES}
+        patients = tuple(chain.from_iterable(cohort.patients[first:stop] for cohort, first, stop in pieces))
+        whole = cls(patients, **tables, zoned=any(cohort.zoned for cohort, _, _ in pieces))
+        if all(cohort.knows_digests for cohort, _, _ in pieces):
+            whole.know_digests(np.concatenate([cohort.digests[first:stop] for cohort, first, stop in pieces]))
+        return whole
+
+    def with_persons(self, new: "Cohort", gone: Collection[str] = ()) -> "Cohort":
+        """This cohort with the patients of another one, also instead of its own, and without those that are `gone`."""
+        if self.knows_digests:
+            _ = new.digests
+        places = {row.id: i for i, row in enumerate(new.patients)}
+        pieces, begin = [], 0
+        for patient in sorted({*places, *gone}):
+            at = self.place_of(patient)
+            pieces.append(Piece(self, begin, at))
+            begin = at + self.has(patient)
+            if patient in places:
+                pieces.append(Piece(new, places[patient], places[patient] + 1))
+        pieces.append(Piece(self, begin, len(self)))
+        return Cohort.of_pieces([piece for piece in pieces if piece.stop > piece.first] or [Piece(new, 0, len(new))])
+
+    def place_of(self, patient: str) -> int:
+        """The number of a patient, or the one that the patient would have."""
+        return bisect_left(self.patients, patient, key=attrgetter("id"))
+
+    def has(self, patient: str) -> bool:
+        """Whether the cohort has a patient with this identifier."""
+        at = self.place_of(patient)
+        return at < len(self) and self.patients[at].id == patient
+
+    @property
+    def knows_digests(self) -> bool:
+        """Whether the digests of the patients were computed or taken."""
+        return "digests" in vars(self)
+
+    def know_digests(self, digests: NDArray[np.bytes_]) -> None:
+        """Take the digests of the patients from where they are known."""
+        digests.setflags(write=False)
+        vars(self)["digests"] = digests
+
     @cached_property
     def digest(self) -> str:
         """`sha256:...` over the sorted facts that analyses read.
@@ -332,6 +383,11 @@ class Cohort:
         It does not depend on identifiers of patients and facts, sources, formats, revisions or the order of arrival.
         The facts of each patient are hashed in their total order, then the sorted hashes of the patients.
         """
+        return "sha256:" + hashlib.sha256(bytes([self.zoned]) + np.sort(self.digests).tobytes()).hexdigest()
+
+    @cached_property
+    def digests(self) -> NDArray[np.bytes_]:
+        """For each patient the 32 bytes of the hash of the facts that analyses read."""
         tables: list[Table] = [getattr(self, name) for name in TABLES]
         bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)) for table in tables]
         printed = [_printed(table, self.zoned) for table in tables]
@@ -346,7 +402,32 @@ class Cohort:
                     leaf.update(column[first:last].tobytes() if isinstance(column, np.ndarray)
                                 else repr(column[first:last]).encode())  # fmt: skip
             leaves.append(leaf.digest())
-        return "sha256:" + hashlib.sha256(b"".join([bytes([self.zoned]), *sorted(leaves)])).hexdigest()
+        return np.frombuffer(b"".join(leaves), dtype=DIGEST)
+
+
+class Piece(NamedTuple):
+    """The patients with the numbers from `first` to `stop` - 1 of a cohort."""
+
+    cohort: Cohort
+    first: int
+    stop: int
+
+
+def _spliced(kind: str, pieces: Sequence[Piece]) -> Table:
+    """The rows of the pieces, one after the other; patients are renumbered."""
+    tables = [getattr(cohort, kind) for cohort, _, _ in pieces]
+    rows = [table.rows_between(first, stop) for table, (_, first, stop) in zip(tables, pieces, strict=True)]
+    columns = {
+        part.name: np.concatenate([getattr(table, part.name)[mine] for table, mine in zip(tables, rows, strict=True)])
+        for part in fields(TABLES[kind])
+        if part.name != "patient"
+    }
+    sizes = [stop - first for _, first, stop in pieces]
+    shifts = [end - size - first for end, size, (_, first, _) in zip(accumulate(sizes), sizes, pieces, strict=True)]
+    columns["patient"] = np.concatenate(
+        [table.patient[mine] + shift for table, mine, shift in zip(tables, rows, shifts, strict=True)]
+    )
+    return TABLES[kind](**columns)
 
 
 def _printed(table: Table, zoned: bool) -> list[Any]:

@@ -127,7 +127,7 @@ def test_parameters_that_a_dataset_does_not_have_are_refused(client):
 def in_parts(monkeypatch):
     """A file of a thousand bytes is sent in parts, and each part is one person."""
     monkeypatch.setattr("app.http.file_in_parts.SMALLEST", 1_000)
-    monkeypatch.setattr("app.store.timelines.PERSONS_AT_ONCE", 1)
+    monkeypatch.setattr("app.store.timelines.PERSONS_WITH_SOURCES", 1)
     monkeypatch.setattr("app.store.timelines.FIRST_PERSONS", 1)
 
 

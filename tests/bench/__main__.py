@@ -22,6 +22,7 @@ from tests.bench.loopback import ROOT, cpu, put_study, server
 from tests.bench.pages import pages
 from tests.bench.postgres_bulk import postgres_bulk
 from tests.bench.rest import start_and_rest
+from tests.bench.segments import segments
 from tests.bench.without_effect import without_effect
 
 REQUESTS = 300
@@ -34,6 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = [
+            *segments(folder),
             *growth(),
             *growth_of_derivation(),
             *improvement_score(),
