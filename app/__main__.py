@@ -75,10 +75,14 @@ def serve(
         serve_with_workers(settings)
         return
 
-    from app.api import server
-    from app.main import create_app
+    from app.store.gc_pause import gc_paused
 
-    server.run(create_app(settings), settings)
+    with gc_paused():  # what is loaded stays
+        from app.api import server
+        from app.main import create_app
+
+        app = create_app(settings)
+    server.run(app, settings)
 
 
 def serve_with_workers(settings: Settings) -> None:
@@ -527,11 +531,15 @@ def database_of(settings: Settings) -> Iterator["Database"]:
     from app.store.engine import Database
     from app.store.ledger_keys import LedgerKeys
     from app.store.opening import open_ledger
+    from app.store.segments import Segments
     from app.store.tables import SCHEMA_REVISION
     from app.submission.feeds import objection_to_secret
 
     with database_errors_explained():
-        database = Database(settings.database_url, keys=LedgerKeys(settings.secret_path))
+        keys = LedgerKeys(settings.secret_path)
+        database = Database(settings.database_url, keys=keys)
+        if settings.segments_path is not None:
+            database.segments = Segments(settings.segments_path, keys)
         try:
             if (revision := database.revision()) != SCHEMA_REVISION:
                 from app.store.migrations import objection_to_tables

@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     max_spool_bytes: int = Field(
         default=100_000_000,
         ge=1_000,
-        description="Most bytes of outcomes of one body of lines that wait on the disk until the client reads them.",
+        description="Most bytes of outcomes of one body of lines, or of one file, that wait on the disk until the "
+        "client reads them.",
     )
     body_timeout_seconds: float = Field(
         default=30.0,
@@ -140,6 +141,12 @@ class Settings(BaseSettings):
         default=None,
         description="File in which the service notes how far each ledger has come, so that a cut end is noticed. "
         "Default: beside the secret file's default, with the ending `.heads`. Best on another disk.",
+    )
+    segments: str = Field(
+        default="",
+        description="Folder for copies of the columns that analyses read, so that a question reads only what changed; "
+        "it contains patients' data. Default: beside the SQLite file, with the ending `.segments`; with PostgreSQL "
+        "none. `off`: none.",
     )
     cursor_key: str = Field(
         default="",
@@ -317,6 +324,13 @@ class Settings(BaseSettings):
     def heads_path(self) -> Path:
         """Where the heads of the ledger are noted."""
         return self.heads_file or beside(self.database_url, "heads")
+
+    @cached_property
+    def segments_path(self) -> Path | None:
+        """The folder of the columns of studies, if there is one."""
+        if self.segments:
+            return None if self.segments == "off" else Path(self.segments)
+        return beside(self.database_url, "segments") if self.database_url.startswith("sqlite") else None
 
     @cached_property
     def listens_on_loopback(self) -> bool:

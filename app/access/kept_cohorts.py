@@ -11,6 +11,7 @@ import numpy as np
 from cachetools import LRUCache
 
 from app.store.engine import Database
+from app.store.known_cohorts import KnownCohort
 from app.store.snapshot import StudyAt, erasures_of
 from app.timeline.cohort import TABLES, Cohort
 
@@ -24,7 +25,7 @@ BYTES_OF_A_PATIENT = 700
 class KeptCohort:
     """A cohort, its size in bytes, and how many persons had been erased from its study when it was read."""
 
-    cohort: Cohort
+    known: KnownCohort
     size: int
     erasures: int
 
@@ -36,6 +37,7 @@ class KeptCohorts:
         self._lock = threading.Lock()
         self._kept: LRUCache[_Key, KeptCohort] = LRUCache(most_bytes, getsizeof=lambda kept: kept.size)
         self._drops = 0
+        self._read: dict[str, KnownCohort] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -46,23 +48,39 @@ class KeptCohorts:
         return int(self._kept.currsize)
 
     def cohort_of(self, study: StudyAt) -> Cohort:
-        """The cohort of a study at its revision: the kept one, or one that is read now, inside the block of `study`."""
+        """The cohort of a study at its revision: the kept one, or one that is read now, inside the block of `study`.
+
+        Of a study with a kept cohort of another revision, only patients who changed are read.
+        """
         key, erasures = (study.id, study.revision, study.received_at), study.erasures()
         with self._lock:
             kept, drops = self._kept.get(key), self._drops
+            others = {key[1]: each.known for key, each in self._kept.items() if key[0] == study.id}
         if kept is not None and kept.erasures == erasures:
-            return kept.cohort
-        cohort = study.cohort()
-        read = KeptCohort(cohort, size_of(cohort), erasures)
+            return kept.known.cohort
+        nearest = sorted(others, key=lambda revision: abs(revision - study.revision))
+        known = study.known_cohort(others[revision] for revision in nearest[:1])
+        read = KeptCohort(known, size_of(known.cohort), erasures)
         with self._lock:
-            if drops == self._drops and read.size <= self._kept.maxsize:
-                self._kept[key] = read
-        return cohort
+            if drops == self._drops:
+                self._read[study.id] = known
+                if read.size <= self._kept.maxsize:
+                    self._kept[key] = read
+        return known.cohort
+
+    def write_segments(self, database: Database) -> None:
+        """Write segments of the cohorts that were read since the last call. Call this when nobody waits."""
+        with self._lock:
+            read, self._read = self._read, {}
+        if database.segments is not None:
+            for known in read.values():
+                database.segments.keep(database, known)
 
     def drop(self, study: str) -> None:
         """Drop the cohorts of a study, also one that is being read."""
         with self._lock:
             self._drops += 1
+            self._read.pop(study, None)
             for key in [key for key in self._kept if key[0] == study]:
                 del self._kept[key]
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from anyio import from_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app import SOFTWARE
@@ -56,6 +56,7 @@ from app.http.receipts import (
     short_document,
 )
 from app.http.responses import address, etag_from, page, reply, tagged, written
+from app.http.routing import Operations
 from app.http.state import AppState
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
@@ -86,7 +87,7 @@ from app.timeline.receipts import ShortReceipts
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import AssessmentCode, Diagnosis, LabCode, Sex, Status
 
-router = APIRouter(tags=["patients"], route_class=KeyedRoute)
+router = Operations(tags=["patients"], route_class=KeyedRoute)
 FORMAT = "native-json"
 RESULT = {
     "code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163, "lab": "A",

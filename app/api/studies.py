@@ -5,7 +5,7 @@ from functools import cache
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
@@ -27,6 +27,7 @@ from app.http.dependencies import (
 )
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, page, reply, tagged, written
+from app.http.routing import Operations
 from app.protocol.parts import contradiction
 from app.protocol.presets import SEED_2008
 from app.readers.charsets import Charset
@@ -40,7 +41,7 @@ from app.timeline.document import TEXT_PATTERN, Document, Text
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import UNITS, Meaning, unit_alias_fault
 
-router = APIRouter(tags=["studies"])
+router = Operations(tags=["studies"])
 
 
 @cache

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
@@ -25,6 +25,7 @@ from app.http.receipts import (
     short_document,
 )
 from app.http.responses import reply
+from app.http.routing import Operations
 from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
 from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
@@ -37,7 +38,7 @@ from app.submission.streams import Stream
 from app.timeline.document import LabResult, Timeline
 from app.timeline.receipts import Disposition, ShortReceipts
 
-router = APIRouter(tags=["patients"], route_class=KeyedRoute)
+router = Operations(tags=["patients"], route_class=KeyedRoute)
 
 CSV = "text/csv"
 FORMATS = {JSON: "native-json", NDJSON: "native-ndjson"}

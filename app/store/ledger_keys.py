@@ -65,6 +65,11 @@ class LedgerKeys:
         return hmac.digest(self._ledger, b"heads", "sha256")
 
     @cached_property
+    def segments(self) -> bytes:
+        """The key of the segments beside the database."""
+        return hmac.digest(self._ledger, b"segments", "sha256")
+
+    @cached_property
     def audit(self) -> bytes:
         """The key of the audit."""
         return self.secret.key("audit")

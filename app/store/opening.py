@@ -65,6 +65,7 @@ def open_ledger(database: Database, heads: Path) -> str | None:
         move_left_behind(database, heads, database.keys.heads)
         _seal_keys(database)
         complete_erasure_list(database)
+        database.sweep()
     return objection
 
 

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
@@ -15,6 +16,7 @@ from app.store import (
     client_ids,
     history,
     intake,
+    known_cohorts,
     resource_search,
     resources,
     revisions,
@@ -27,8 +29,10 @@ from app.store.engine import Database
 from app.store.etags import keyed_etag
 from app.store.history import Version, Wanted
 from app.store.intake import ArrivalCount
+from app.store.known_cohorts import KnownCohort
 from app.store.resource_search import Criteria
 from app.store.revisions import AS_IT_STANDS, AsOf, RevisionRecord
+from app.store.segments import Segments
 from app.store.steps import RevisionStep
 from app.store.studies import Study
 from app.store.timelines import EVERYBODY, Filters, ListedPatient
@@ -49,7 +53,7 @@ def study_at(
     was erased since. With `though_erased`, the rest of such a revision is read.
     """
     with database.reading() as connection:
-        yield StudyAt.find(connection, study_id, at, though_erased=though_erased)
+        yield StudyAt.find(connection, study_id, at, though_erased=though_erased, segments=database.segments)
 
 
 def list_studies(
@@ -92,20 +96,27 @@ class StudyAt:
     id: str
     revision: int
     received_at: int
+    _segments: Segments | None = None
 
     @classmethod
     def find(
-        cls, connection: Connection, study_id: str, at: AsOf = AS_IT_STANDS, *, though_erased: bool = False
+        cls,
+        connection: Connection,
+        study_id: str,
+        at: AsOf = AS_IT_STANDS,
+        *,
+        though_erased: bool = False,
+        segments: Segments | None = None,
     ) -> "StudyAt":
         """The study at the revision that `at` means, in a transaction that is already open."""
         now = microseconds(datetime.now(UTC))
         point = revisions.resolve(connection, study_id, at, now=now, though_erased=though_erased)
         audit.was_read(study_id, (), point.number)
-        return cls(connection, study_id, point.number, point.received_at)
+        return cls(connection, study_id, point.number, point.received_at, segments)
 
     def other_study(self, study_id: str, at: AsOf) -> "StudyAt":
         """Another study in the same state of the database."""
-        return self.find(self._connection, study_id, at)
+        return self.find(self._connection, study_id, at, segments=self._segments)
 
     @property
     def as_of(self) -> str:
@@ -148,7 +159,16 @@ class StudyAt:
 
     def cohort(self) -> Cohort:
         """Everything that analyses read."""
-        return timelines.cohort(self._connection, self.id, self.revision)
+        return self.known_cohort().cohort
+
+    def known_cohort(self, known: Iterable[KnownCohort] = ()) -> KnownCohort:
+        """Everything that analyses read: from the first of these cohorts of the study that helps, or from its segment,
+        and from the rows of the patients who changed; else from all rows.
+        """
+        study = studies.study_key(self._connection, self.id)
+        segment = [] if self._segments is None else [partial(self._segments.read, self._connection, study)]
+        bases = chain(known, (read() for read in segment))
+        return known_cohorts.known_cohort(self._connection, study, self.revision, bases)
 
     def cohort_of_person(self, patient: str) -> Cohort:
         """What analyses read of one person; nobody, if the record was merged. Raises `NotFound` and `Erased`."""
@@ -159,6 +179,10 @@ class StudyAt:
     def sources(self, cohort: Cohort) -> Sources:
         """Where each fact of this `cohort` is found in the timelines."""
         return timelines.sources(self._connection, self.id, self.revision, cohort)
+
+    def cohorts_with_sources(self) -> Iterator[tuple[Cohort, Sources]]:
+        """Both in parts of some persons each, in order, at least one part."""
+        return timelines.cohorts_with_sources(self._connection, self.id, self.revision)
 
     def persons(self) -> dict[str, list[str]]:
         """The records of each person, in the order of the cohort: the surviving record names the person."""

@@ -8,7 +8,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, bindparam, exists, func, select
 
@@ -21,15 +24,19 @@ from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
-from app.timeline.cohort import REQUIRED, TABLES, Cohort, Row, content_of, patient_row, standing_rows
+from app.timeline.cohort import REQUIRED, TABLES, Cohort, Piece, Row, Words, content_of, patient_row, standing_rows
 from app.timeline.document import ITEMS, Sourced
 from app.timeline.facts import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact
 from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
 from app.timeline.number_rule import standing
-from app.timeline.source_facts import Source, Sources, aligned, aligned_facts
+from app.timeline.source_facts import Source, Sources, address_of, aligned, aligned_facts, words_of
 from app.timeline.times import day_text
 
+PERSONS_WITH_SOURCES, FIRST_PERSONS = 200, 20
+"""Number of persons in a part of a study that is read with its sources, and in the first part, which is there soon."""
+PERSONS_AT_ONCE = 2_048
+"""The number of persons whose rows are in memory together."""
 _BEFORE, _AFTER = -(2**63), 2**63
 
 _FIND = Query(
@@ -191,30 +198,58 @@ def list_patients(
 
 def cohort(connection: Connection, study_id: str, revision: int) -> Cohort:
     """Everything that analyses read of a study at a revision. Days are in the time zone that was declared then."""
-    with gc_paused():
-        return _load_cohort(connection, study_key(connection, study_id), revision)
+    return cohort_and_links(connection, study_key(connection, study_id), revision)[0]
 
 
-def _load_cohort(connection: Connection, study: int, revision: int) -> Cohort:
+def cohort_and_links(connection: Connection, study: int, revision: int) -> tuple[Cohort, dict[str, str]]:
+    """The cohort of a study at a revision, and for each merged record the record that it names as the surviving one.
+
+    The rows of some patients after those of others become columns: most of them are never in memory together.
+    """
     keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
-    attributes_of: dict[str, dict[str, str]] = {patient: {} for patient in keys}
-    for patient, name, value in _COHORT["attributes"].rows(connection, study, revision):
-        attributes_of[patient][name] = value
-    rows: dict[str, list[Row]] = {kind: _COHORT[kind].rows(connection, study, revision) for kind in TABLES}
-    links = {
-        record: json.loads(attributes[MERGED_INTO])
-        for record, attributes in attributes_of.items()
-        if MERGED_INTO in attributes
+    links = {record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}
+    linked = persons(links, keys)
+    merged = {record for records in linked.values() for record in records}
+    everybody = sorted(keys.keys() - merged)
+    parts = []
+    for first in range(0, len(everybody), PERSONS_AT_ONCE):
+        some = {person: [person, *linked.get(person, ())] for person in everybody[first : first + PERSONS_AT_ONCE]}
+        records = {record: keys[record] for own in some.values() for record in own}
+        parts.append(cohort_of_persons(connection, study, revision, some, records))
+    whole = [Piece(part, 0, len(part)) for part in parts]
+    return Cohort.of_pieces(whole or [Piece(cohort_of_persons(connection, study, revision, {}, {}), 0, 0)]), links
+
+
+def cohort_of_persons(
+    connection: Connection, study: int, revision: int, records_of: Mapping[str, list[str]], keys: Mapping[str, int]
+) -> Cohort:
+    """The cohort of some persons, each with the records that are read as one; `keys` are those of the records."""
+    with gc_paused():
+        names = {key: record for record, key in keys.items()}
+        attributes_of: dict[str, dict[str, str]] = {record: {} for record in keys}
+        rows: dict[str, list[Row]] = {kind: [] for kind in TABLES}
+        for chunk in filled(names):
+            for key, name, value in _standing_of_keys("attributes", len(chunk)).rows(connection, revision, *chunk):
+                attributes_of[names[key]][name] = value
+            for kind in TABLES:
+                rows[kind] += _standing_of_keys(kind, len(chunk)).rows(connection, revision, *chunk)
+        rows = {kind: [(names[row[0]], *row[1:]) for row in found] for kind, found in rows.items()}
+        linked = {person: records[1:] for person, records in records_of.items() if len(records) > 1}
+        if linked:
+            _join_merged_records(connection, revision, linked, keys, attributes_of, rows)
+        people = [patient_row(patient, attributes) for patient, attributes in attributes_of.items()]
+        return Cohort.assemble(people, **rows, time_zone=zone_of(connection, study, revision))
+
+
+def links_of_keys(connection: Connection, revision: int, keys: Mapping[str, int]) -> dict[str, str]:
+    """For each merged record of these, given with their keys, the record that it names as the surviving one."""
+    names = {key: record for record, key in keys.items()}
+    return {
+        names[key]: json.loads(value)
+        for chunk in filled(names)
+        for key, name, value in _standing_of_keys("attributes", len(chunk)).rows(connection, revision, *chunk)
+        if name == MERGED_INTO
     }
-    if linked := persons(links, keys):
-        _join_merged_records(connection, revision, linked, keys, attributes_of, rows)
-    people = [patient_row(patient, attributes) for patient, attributes in attributes_of.items()]
-    return Cohort.assemble(people, **rows, time_zone=_time_zone(connection, study, revision))
-
-
-def _time_zone(connection: Connection, study: int, revision: int) -> str | None:
-    zone = TIME_ZONE.row(connection, study, revision)
-    return json.loads(zone[0]) if zone else None
 
 
 def cohort_of_person(connection: Connection, study_id: str, patient: str, revision: int) -> Cohort:
@@ -226,24 +261,22 @@ def cohort_of_person(connection: Connection, study_id: str, patient: str, revisi
     keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
     merged = persons({record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}, keys)
     others = {record for records in merged.values() for record in records}
-    names = {} if patient in others else {keys[record]: record for record in (patient, *merged.get(patient, ()))}
-    stated: dict[int, dict[str, str]] = {key: {} for key in names}
-    for chunk in filled(names):
-        for key, name, value in _attributes(len(chunk)).rows(connection, revision, *chunk):
-            stated[key][name] = value
-    rows: dict[str, list[Row]] = {}
-    for kind in TABLES:
-        facts = _asserted(connection, kind, revision, names)
-        rows[kind] = standing_rows(kind, patient, *[facts.get(record, ()) for record in names.values()])
-    people = [patient_row(patient, stated_as_one(list(stated.values())))] if names else []
-    return Cohort.assemble(people, **rows, time_zone=_time_zone(connection, study, revision))
+    records = [] if patient in others else [patient, *merged.get(patient, ())]
+    of_person = {patient: records} if records else {}
+    return cohort_of_persons(connection, study, revision, of_person, {record: keys[record] for record in records})
+
+
+def zone_of(connection: Connection, study: int, revision: int) -> str | None:
+    """The time zone that a study declares at a revision."""
+    zone = TIME_ZONE.row(connection, study, revision)
+    return json.loads(zone[0]) if zone else None
 
 
 def _join_merged_records(
     connection: Connection,
     revision: int,
     linked: dict[str, list[str]],
-    keys: dict[str, int],
+    keys: Mapping[str, int],
     attributes_of: dict[str, dict[str, str]],
     rows: dict[str, list[Row]],
 ) -> None:
@@ -291,6 +324,53 @@ def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort
             for kind in TABLES
         }
         return aligned(cohort, by_kind, merged)
+
+
+def cohorts_with_sources(connection: Connection, study_id: str, revision: int) -> Iterator[tuple[Cohort, Sources]]:
+    """The cohort and its sources in parts of some persons each, in order, at least one: memory does not grow with the
+    study. A study with merged records is one part.
+    """
+    study = study_key(connection, study_id)
+    names: list[str] = sorted(name for name, _ in _PATIENTS.rows(connection, study, revision))
+    if not names or _LINKS.row(connection, study, revision):
+        whole = cohort(connection, study_id, revision)
+        yield whole, sources(connection, study_id, revision, whole)
+        return
+    declared = zone_of(connection, study, revision)
+    zone = ZoneInfo(declared) if declared else None
+    for first, stop in pairwise([0, *range(FIRST_PERSONS, len(names), PERSONS_WITH_SOURCES), len(names)]):
+        with gc_paused():
+            part = _part(connection, study, revision, names[first:stop], zone)
+        yield part
+
+
+def _part(
+    connection: Connection, study: int, revision: int, names: list[str], zone: ZoneInfo | None
+) -> tuple[Cohort, Sources]:
+    """The cohort of some neighbouring persons without merged records, and its sources.
+
+    Rows are brought into the order of their addresses first, so that of equal ones the first has the first address.
+    """
+    between = (study, revision, names[0], names[-1])
+    place = {name: number for number, name in enumerate(names)}
+    attributes: dict[str, dict[str, str]] = {name: {} for name in names}
+    for record, name, value in _ATTRIBUTES_BETWEEN.rows(connection, *between):
+        attributes[record][name] = value
+    tables: dict[str, Any] = {}
+    addresses: dict[str, Words] = {}
+    for kind, table in TABLES.items():
+        facts = [
+            (address_of(kind, record, content, number, source, _time_text(time)), (record, *content))
+            for record, number, source, time, *content in _SOURCES_BETWEEN[kind].rows(connection, *between)
+        ]
+        facts.sort(key=itemgetter(0))
+        tables[kind], order = table.in_order([row for _, row in facts], place, zone)
+        addresses[kind] = words_of([address for address, _ in facts])[order]
+    people = tuple(patient_row(name, attributes[name]) for name in names)
+    return (
+        Cohort(people, **tables, zoned=zone is not None),
+        Sources(**addresses, records=tuple((name,) for name in names)),
+    )
 
 
 def records_of_persons(connection: Connection, study_id: str, revision: int) -> dict[str, list[str]]:
@@ -347,8 +427,10 @@ _TIME_OF = {"medications": "start_day", "events": "onset"}
 """The field with the time of a fact as it was written, for kinds where it is not `time`."""
 
 
-def _standing_of(kind: str, *names: str) -> Query:
-    """The query for the facts of a kind that stand and that analyses read: the patient and these fields."""
+def _standing_of(kind: str, *names: str, between: bool = False) -> Query:
+    """The query for the facts of a kind that stand and that analyses read: the patient and these fields. With
+    `between` only those of the patients from a `first` to a `last` one.
+    """
     table, _ = FACTS[kind]
     clause = (
         select(patients.c.id, *[table.c[name] for name in names])
@@ -356,12 +438,32 @@ def _standing_of(kind: str, *names: str) -> Query:
         .where(patients.c.study == bindparam("study"), stands_at(table), shown(table))
         .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
     )
-    return Query(clause, "study", "revision")
+    if not between:
+        return Query(clause, "study", "revision")
+    return Query(
+        clause.where(patients.c.id.between(bindparam("first"), bindparam("last"))), "study", "revision", "first", "last"
+    )
 
 
 _CONTENT = {kind: [field.name for field in found] for kind, found in READ_BY_ANALYSES.items()}
-_COHORT = {kind: _standing_of(kind, *content) for kind, content in _CONTENT.items()}
-_SOURCES = {kind: _standing_of(kind, "id", "source", _TIME_OF.get(kind, "time"), *_CONTENT[kind]) for kind in TABLES}
+_SOURCED = {kind: ("id", "source", _TIME_OF.get(kind, "time"), *_CONTENT[kind]) for kind in TABLES}
+_SOURCES = {kind: _standing_of(kind, *names) for kind, names in _SOURCED.items()}
+_SOURCES_BETWEEN = {kind: _standing_of(kind, *names, between=True) for kind, names in _SOURCED.items()}
+_ATTRIBUTES_BETWEEN = _standing_of("attributes", *_CONTENT["attributes"], between=True)
+
+
+@cache
+def _standing_of_keys(kind: str, length: int) -> Query:
+    """The query for the facts that analyses read of the patients with these keys."""
+    table, _ = FACTS[kind]
+    clause = (
+        select(table.c.patient_key, *[table.c[name] for name in _CONTENT[kind]])
+        .where(table.c.patient_key.in_(listed(length)), stands_at(table), shown(table))
+        .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
+    )
+    return Query(clause, "revision", *listed_names(length))
+
+
 _PATIENTS = Query(
     select(patients.c.id, patients.c.key).where(
         patients.c.study == bindparam("study"), patients.c.first_revision <= bindparam("revision")

@@ -16,6 +16,7 @@ from app.store.gc_pause import gc_paused
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, Work, patiently
 from app.submission.native_patients import NativePatients
+from app.submission.posts import PostedTimeline, store_posts
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
@@ -80,11 +81,13 @@ def in_order(counts: Counter[ItemStatus]) -> dict[ItemStatus, int]:
 
 
 def add_timeline(submitter: Submitter, patients: NativePatients, history: History) -> ledger.Outcome:
-    """Merge one timeline."""
-    submission = submitter.commit(
-        lambda transaction: patients.add(submitter, transaction, [history]), shared=not patients.has_numbers
-    )
-    return submitter.shortened(submission.outcomes[0])
+    """Merge one timeline. Those that wait at the same time are stored together, unless a number was replaced."""
+    if patients.has_numbers:
+        outcome = submitter.commit(lambda transaction: patients.add(submitter, transaction, [history])).outcomes[0]
+    else:
+        post, gathered = PostedTimeline(submitter, patients, history), submitter.database.gathered
+        outcome = patiently(lambda: gathered(submitter.study, post, store_posts), submitter.pauses)
+    return submitter.shortened(outcome)
 
 
 def replace_timeline(

@@ -73,15 +73,13 @@ class Submitter:
     _begun: bool = field(default=False, init=False)
     _busy: Busy | None = field(default=None, init=False)
 
-    def commit(self, work: Callable[[Transaction], Result], *, shared: bool = False) -> Result:
+    def commit(self, work: Callable[[Transaction], Result]) -> Result:
         """The result of the work, after COMMIT. If the work raises an error, nothing is stored.
 
         The work may be run several times: it must change nothing but the database.
-        Only here the transaction of a submission begins and ends. A `shared` transaction is used by all submissions
-        that wait at the same time (`Database.together`); such work may raise an error only before it has written.
+        Only here the transaction of a submission begins and ends, and for posts that are stored together (`posts`).
         """
-        run = self.database.together if shared else self.database.alone
-        return patiently(lambda: run(work), self.pauses)
+        return patiently(lambda: self.database.alone(work), self.pauses)
 
     def each(self, items: Iterable[Content | ServiceError], work: Work[Content, Result]) -> list[Result | ServiceError]:
         """The outcome of each item. An item is a content to store, or the refusal of its reader.

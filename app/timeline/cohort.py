@@ -10,11 +10,13 @@ number is NaN and a missing time is `NO_TIME`; results never contain either of t
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from functools import cached_property
+from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, Self
 from zoneinfo import ZoneInfo
@@ -33,6 +35,8 @@ Bools = NDArray[np.bool_]
 Words = NDArray[np.object_]
 Row = tuple[Any, ...]
 
+DIGEST = np.dtype("S32")
+"""The digest of one patient. NumPy sorts and joins such bytes as they are, also with zeros at their end."""
 NO_TIME = -(2**62)
 """An absent instant or day in an integer column; it sorts before every real one."""
 
@@ -117,6 +121,11 @@ class Table:
     @classmethod
     def of_rows(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> Self:
         """The columns of rows in any order; `place` is the index of each patient in the cohort."""
+        return cls.in_order(rows, place, zone)[0]
+
+    @classmethod
+    def in_order(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> tuple[Self, Ints]:
+        """The same, with the place of each row of the table among `rows`. Equal rows keep their order."""
         declared = READ_BY_ANALYSES[cls.kind]
         patient, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(declared))
         columns = {field.name: _column(field, cells) for field, cells in zip(declared, values, strict=True)}
@@ -125,14 +134,19 @@ class Table:
             columns["day"] = _zoned(columns["day"], columns["instant"], zone)
         keys = [columns[field.name] for field in sorted(declared, key=lambda field: -field.read.sort)]
         order = np.lexsort([_rank(key) if key.dtype == np.object_ else key for key in (*keys, columns["patient"])])
-        return cls(**columns).where(order)
+        return cls(**columns).where(order), order
 
     def where(self, keep: Bools | Ints) -> Self:
         """The rows that a mask or an index array selects, in that order; the table itself if that is all of them."""
-        every = keep.all() if keep.dtype == np.bool_ else np.array_equal(keep, np.arange(len(self)))
-        if len(keep) == len(self) and every:
-            return self
+        if len(keep) == len(self):
+            every = keep.all() if keep.dtype == np.bool_ else np.array_equal(keep, np.arange(len(self)))
+            if every:
+                return self
         return type(self)(**{part.name: getattr(self, part.name)[keep] for part in fields(self)})
+
+    def rows(self, part: slice) -> Self:
+        """Neighbouring rows, with the numbers of their patients."""
+        return type(self)(**{each.name: getattr(self, each.name)[part] for each in fields(self)})
 
     def of_patients(self, chosen: Ints, size: int) -> Self:
         """The rows of the chosen patients, renumbered by their index in `chosen` (ascending)."""
@@ -297,6 +311,13 @@ class Cohort:
                 rows[kind] += standing_rows(kind, history.patient, getattr(history, kind))
         return cls.assemble(patients, **rows, time_zone=time_zone)
 
+    @cached_property
+    def death_day(self) -> Ints:
+        """The day of each patient's death; `NO_TIME` for none."""
+        ended = ((row.ended_reason, row.ended_day) for row in self.patients)
+        days = [day if reason == "died" and day is not None else NO_TIME for reason, day in ended]
+        return np.array(days, dtype=np.int64)
+
     def select(self, chosen: Bools) -> "Cohort":
         """The cohort of the patients that a mask over `patients` selects."""
         rows, size = np.flatnonzero(chosen), len(self)
@@ -308,6 +329,53 @@ class Cohort:
         tables = {name: getattr(self, name).between(first, stop) for name in TABLES}
         return replace(self, patients=self.patients[first:stop], **tables)
 
+    @classmethod
+    def of_pieces(cls, pieces: Sequence["Piece"]) -> "Cohort":
+        """The cohort of pieces of other cohorts, given in the order of the identifiers; no patient is in two of them.
+
+        Digests of patients that the cohorts know already are not computed again.
+        """
+        tables: dict[str, Any] = {kind: _spliced(kind, pieces) for kind in TABLES}
+        patients = tuple(chain.from_iterable(cohort.patients[first:stop] for cohort, first, stop in pieces))
+        whole = cls(patients, **tables, zoned=any(cohort.zoned for cohort, _, _ in pieces))
+        if all(cohort.knows_digests for cohort, _, _ in pieces):
+            whole.know_digests(np.concatenate([cohort.digests[first:stop] for cohort, first, stop in pieces]))
+        return whole
+
+    def with_persons(self, new: "Cohort", gone: Collection[str] = ()) -> "Cohort":
+        """This cohort with the patients of another one, also instead of its own, and without those that are `gone`."""
+        if self.knows_digests:
+            _ = new.digests
+        places = {row.id: i for i, row in enumerate(new.patients)}
+        pieces, begin = [], 0
+        for patient in sorted({*places, *gone}):
+            at = self.place_of(patient)
+            pieces.append(Piece(self, begin, at))
+            begin = at + self.has(patient)
+            if patient in places:
+                pieces.append(Piece(new, places[patient], places[patient] + 1))
+        pieces.append(Piece(self, begin, len(self)))
+        return Cohort.of_pieces([piece for piece in pieces if piece.stop > piece.first] or [Piece(new, 0, len(new))])
+
+    def place_of(self, patient: str) -> int:
+        """The number of a patient, or the one that the patient would have."""
+        return bisect_left(self.patients, patient, key=attrgetter("id"))
+
+    def has(self, patient: str) -> bool:
+        """Whether the cohort has a patient with this identifier."""
+        at = self.place_of(patient)
+        return at < len(self) and self.patients[at].id == patient
+
+    @property
+    def knows_digests(self) -> bool:
+        """Whether the digests of the patients were computed or taken."""
+        return "digests" in vars(self)
+
+    def know_digests(self, digests: NDArray[np.bytes_]) -> None:
+        """Take the digests of the patients from where they are known."""
+        digests.setflags(write=False)
+        vars(self)["digests"] = digests
+
     @cached_property
     def digest(self) -> str:
         """`sha256:...` over the sorted facts that analyses read.
@@ -315,6 +383,11 @@ class Cohort:
         It does not depend on identifiers of patients and facts, sources, formats, revisions or the order of arrival.
         The facts of each patient are hashed in their total order, then the sorted hashes of the patients.
         """
+        return "sha256:" + hashlib.sha256(bytes([self.zoned]) + np.sort(self.digests).tobytes()).hexdigest()
+
+    @cached_property
+    def digests(self) -> NDArray[np.bytes_]:
+        """For each patient the 32 bytes of the hash of the facts that analyses read."""
         tables: list[Table] = [getattr(self, name) for name in TABLES]
         bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)) for table in tables]
         printed = [_printed(table, self.zoned) for table in tables]
@@ -329,7 +402,32 @@ class Cohort:
                     leaf.update(column[first:last].tobytes() if isinstance(column, np.ndarray)
                                 else repr(column[first:last]).encode())  # fmt: skip
             leaves.append(leaf.digest())
-        return "sha256:" + hashlib.sha256(b"".join([bytes([self.zoned]), *sorted(leaves)])).hexdigest()
+        return np.frombuffer(b"".join(leaves), dtype=DIGEST)
+
+
+class Piece(NamedTuple):
+    """The patients with the numbers from `first` to `stop` - 1 of a cohort."""
+
+    cohort: Cohort
+    first: int
+    stop: int
+
+
+def _spliced(kind: str, pieces: Sequence[Piece]) -> Table:
+    """The rows of the pieces, one after the other; patients are renumbered."""
+    tables = [getattr(cohort, kind) for cohort, _, _ in pieces]
+    rows = [table.rows_between(first, stop) for table, (_, first, stop) in zip(tables, pieces, strict=True)]
+    columns = {
+        part.name: np.concatenate([getattr(table, part.name)[mine] for table, mine in zip(tables, rows, strict=True)])
+        for part in fields(TABLES[kind])
+        if part.name != "patient"
+    }
+    sizes = [stop - first for _, first, stop in pieces]
+    shifts = [end - size - first for end, size, (_, first, _) in zip(accumulate(sizes), sizes, pieces, strict=True)]
+    columns["patient"] = np.concatenate(
+        [table.patient[mine] + shift for table, mine, shift in zip(tables, rows, shifts, strict=True)]
+    )
+    return TABLES[kind](**columns)
 
 
 def _printed(table: Table, zoned: bool) -> list[Any]:

@@ -33,9 +33,14 @@ def database(tmp_path) -> Iterator[Database]:
 @contextmanager
 def reads(monkeypatch) -> Iterator[list[tuple[str, int]]]:
     """The studies and revisions whose rows are read."""
-    read, original = [], StudyAt.cohort
+    read, original = [], StudyAt.known_cohort
+
+    def known_cohort(self, known=()):
+        read.append((self.id, self.revision))
+        return original(self, known)
+
     with monkeypatch.context() as patched:
-        patched.setattr(StudyAt, "cohort", lambda self: read.append((self.id, self.revision)) or original(self))
+        patched.setattr(StudyAt, "known_cohort", known_cohort)
         yield read
 
 
@@ -79,13 +84,13 @@ def test_a_cohort_that_was_read_before_an_erasure_does_not_count_after_it(databa
 
 
 def test_a_cohort_that_is_read_during_a_drop_is_not_kept(database, monkeypatch):
-    kept, original = KeptCohorts(10_000_000), StudyAt.cohort
+    kept, original = KeptCohorts(10_000_000), StudyAt.known_cohort
 
-    def dropped_meanwhile(self):
+    def dropped_meanwhile(self, known=()):
         kept.drop(self.id)
-        return original(self)
+        return original(self, known)
 
-    monkeypatch.setattr(StudyAt, "cohort", dropped_meanwhile)
+    monkeypatch.setattr(StudyAt, "known_cohort", dropped_meanwhile)
     assert len(cohort(kept, database, "first")) == 2
     assert len(kept) == 0
 

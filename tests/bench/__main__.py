@@ -5,10 +5,7 @@ import os
 import platform
 import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,11 +13,16 @@ from app.store.migrations import upgrade
 from tests.bench.bulk import bulk, stream_memory
 from tests.bench.charts import charts
 from tests.bench.cohort import results_only
-from tests.bench.growth import growth
+from tests.bench.datasets import datasets
+from tests.bench.growth import growth, growth_of_derivation
 from tests.bench.improvement import improvement_score
+from tests.bench.light import cached_answers
 from tests.bench.live import live_connections
-from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
+from tests.bench.loopback import ROOT, cpu, put_study, server
 from tests.bench.pages import pages
+from tests.bench.postgres_bulk import postgres_bulk
+from tests.bench.rest import start_and_rest
+from tests.bench.segments import segments
 from tests.bench.without_effect import without_effect
 
 REQUESTS = 300
@@ -33,16 +35,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = [
+            *segments(folder),
             *growth(),
+            *growth_of_derivation(),
             *improvement_score(),
             *without_effect(),
             *posting(folder),
             *charts(folder),
             *pages(folder),
             *bulk(folder),
+            *postgres_bulk(),
             *stream_memory(folder),
             *live_connections(folder),
-            *cold_start(folder),
+            *datasets(folder),
+            *cached_answers(folder),
+            *start_and_rest(folder),
         ]
     page = _page(rows)
     print(page)
@@ -83,39 +90,8 @@ def posting(folder: Path) -> list[tuple[str, str, str]]:
     ]
 
 
-def cold_start(folder: Path) -> list[tuple[str, str, str]]:
-    """Start to the first answer of /livez, against the same process with the statistics imported before it serves."""
-    url = f"sqlite:///{folder / 'cold.db'}"
-    upgrade(url)
-    pairs = [(_start(url, eager=False), _start(url, eager=True)) for _ in range(PAIRS)]
-    ratio = statistics.median(lazy / eager for lazy, eager in pairs)
-    lazy = statistics.median(pair[0] for pair in pairs)
-    return [
-        (
-            f"start to first `/livez` ({lazy:.2f} s)",
-            "the same with scipy.stats and lifelines imported first",
-            f"{ratio:.2f}",
-        )
-    ]
-
-
 def _events(body: bytes) -> str:
     return f"/v1/studies/bench/patients/{json.loads(body)['patient']['id']}/events"
-
-
-def _start(url: str, *, eager: bool) -> float:
-    """Seconds from spawning the process to its first 200."""
-    port = free_port()
-    first = "import scipy.stats, lifelines; " if eager else ""
-    code = f"import sys; sys.argv = ['server', '{port}', '{url}']; {first}from tests.bench.server import main; main()"
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    try:
-        await_first_answer(port)
-        return time.perf_counter() - start
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _page(rows: list[tuple[str, str, str]]) -> str:
