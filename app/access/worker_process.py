@@ -25,9 +25,9 @@ from app.access.kept_cohorts import KeptCohorts
 from app.access.study_answers import Work, Workplace, parts_of
 from app.errors import ServiceError
 from app.log import places
+from app.store import segments
 from app.store.engine import Database, kind_of
 from app.store.ledger_keys import LedgerKeys
-from app.store.segments import Segments
 
 NICE = 5
 """Added to the niceness of workers, so that health checks and submissions come before analyses."""
@@ -36,7 +36,6 @@ IDLE_SECONDS = 10.0
 _NOBODY_KNOWS = 255
 """The exit code of a process when the process that it was forked from has ended: it may still run."""
 _FORK_SERVER = "app.access.fork_server"
-log = logging.getLogger("myoresponse")
 _DRIVERS = {"sqlite": [], "postgresql": ["psycopg"]}
 """What is loaded before a worker is forked, by kind of database."""
 
@@ -104,9 +103,9 @@ class WorkerProcess:
         try:
             if work is not None:
                 self._pipe.send(work)
-            message: bytes | str | ServiceError | None = self._pipe.recv()
-            while isinstance(message, str):  # a line for the log
-                log.warning(message)
+            message: bytes | tuple[str, str, int] | ServiceError | None = self._pipe.recv()
+            while isinstance(message, tuple):
+                segments.tell(*message)
                 message = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join(self.END_SECONDS)
@@ -138,14 +137,14 @@ def work_off(pipe: Connection, settings: WorkerSettings) -> None:
     os.nice(NICE)
     logging.disable()  # the service logs what was refused, and why
     threading.Thread(target=_end_with_the_service, name="end-with-service", daemon=True).start()
-    keys, said = LedgerKeys(settings.secret_path), list[str]()
+    keys, said = LedgerKeys(settings.secret_path), list[tuple[str, str, int]]()
     place = Workplace(
         Database(settings.database_url, pool_size=1, keys=keys),
         KeptCohorts(settings.cohort_bytes),
     )
     if settings.segments_path is not None:
-        place.database.segments = segments = Segments(settings.segments_path, keys)
-        segments.say = said.append
+        place.database.segments = segments.Segments(settings.segments_path, keys)
+        place.database.segments.say = lambda *line: said.append(line)
     while not _holds_erased(place):
         if pipe.poll(IDLE_SECONDS):
             try:

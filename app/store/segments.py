@@ -99,13 +99,13 @@ class Segments:
     """The segments of a database in a folder. Without pyarrow there are none, and those of earlier times are removed as
     ever.
 
-    `say` gets each line for the log.
+    `say` is told what became of a segment, as `tell` is.
     """
 
     def __init__(self, folder: Path, keys: LedgerKeys, *, least_rows: int = LEAST_ROWS) -> None:
         self.folder = folder
         self.least_rows = least_rows
-        self.say: Callable[[str], object] = log.warning
+        self.say: Callable[[str, str, int], object] = tell
         self._keys = keys
         self._flawed: set[int] = set()
         self._failed_at: float | None = None
@@ -310,7 +310,12 @@ class Segments:
             os.close(descriptor)
 
     def _say(self, study: int, status: str, cause: str) -> None:
-        self.say(f"event=segment status={status} cause={cause} study={study}")
+        self.say(status, cause, study)
+
+
+def tell(status: str, cause: str, study: int) -> None:
+    """Log what became of the segment of a study."""
+    log.warning("event=segment status=%s cause=%s study=%d", status, cause, study)
 
 
 def _lock(descriptor: int, seconds: float) -> bool:

@@ -440,9 +440,8 @@ def _standing_of(kind: str, *names: str, between: bool = False) -> Query:
     )
     if not between:
         return Query(clause, "study", "revision")
-    return Query(
-        clause.where(patients.c.id.between(bindparam("first"), bindparam("last"))), "study", "revision", "first", "last"
-    )
+    clause = clause.where(patients.c.id >= bindparam("first"), patients.c.id <= bindparam("last"))
+    return Query(clause, "study", "revision", "first", "last")
 
 
 _CONTENT = {kind: [field.name for field in found] for kind, found in READ_BY_ANALYSES.items()}

@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from typer.testing import CliRunner
 
 from app import __version__, main
 from app.__main__ import cli
+from app.http.routing import Operation
 from app.secret_file import beside
 from app.store.tables import SCHEMA_REVISION
 from tests.api.examples import timeline
@@ -464,8 +466,26 @@ def test_a_scrub_that_was_kept_from_happening_is_done_later(monkeypatch, locked)
     assert reluctant.calls == 4
 
 
-def test_the_signatures_of_all_operations_are_read_before_the_first_request(monkeypatch):
+def test_the_signatures_of_the_forms_are_read_before_the_first_request(monkeypatch):
     """FastAPI reads them under filters of warnings that all threads share: at the first requests it would be a race."""
-    routes = main._all_routes().routes
+    routes = main._all_routes()
     monkeypatch.setattr(routing._IncludedRouter, "_build_effective_context", lambda *_: pytest.fail("read again"))
     assert len(list(routing.iter_route_contexts(routes))) > 100
+
+
+def test_the_signature_of_an_operation_is_read_in_one_thread_at_a_time(monkeypatch):
+    reading, most, read = 0, 0, routing.APIRoute.__init__
+
+    def counted(route, *declared, **more):
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        time.sleep(0.05)
+        read(route, *declared, **more)
+        reading -= 1
+
+    monkeypatch.setattr(routing.APIRoute, "__init__", counted)
+    new = [Operation(f"/{number}", lambda: None) for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(lambda route: route.operation_id, new)] == [None] * 4
+    assert (reading, most) == (0, 1)

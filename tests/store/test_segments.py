@@ -58,8 +58,13 @@ def files(database: Database, tmp_path: Path, monkeypatch) -> Segments:
     made = Segments(tmp_path / "segments", database.keys, least_rows=0)
     monkeypatch.setattr(database, "segments", made)
     made.said = []
-    made.say = made.said.append
+    made.say = lambda *told: made.said.append(line_of(*told))
     return made
+
+
+def line_of(status: str, cause: str, study: int) -> str:
+    """What became of a segment, as a text."""
+    return f"status={status} cause={cause} study={study}"
 
 
 def assert_same(one: Cohort, other: Cohort) -> None:
@@ -168,7 +173,7 @@ class Histories(RuleBasedStateMachine):
 
     def restart(self):
         self.database.segments = Segments(self.folder, self.database.keys, least_rows=0)
-        self.database.segments.say = lambda line: None if "not_of_this_ledger" in line else pytest.fail(line)
+        self.database.segments.say = lambda *told: None if "not_of_this_ledger" in told else pytest.fail(line_of(*told))
 
     @rule(who=PATIENTS, labs=st.lists(LABS, max_size=2), about=ABOUT, more=OTHERS)
     def tell(self, who, labs, about, more):
@@ -360,7 +365,7 @@ def test_a_segment_with_a_flaw_is_named_not_used_and_made_again(database, files,
     place = place_of(files, database, study)
     harm(place)
     found = asked(database, study)
-    assert files.said == [f"event=segment status=unusable cause={cause} study={place.name}"]
+    assert files.said == [f"status=unusable cause={cause} study={place.name}"]
     assert_same(found, columns(database, study, 12))
     assert_same(asked(database, study), found)
     assert len(files.said) == 1
@@ -422,7 +427,7 @@ def test_a_full_disk_leaves_the_service_at_work_and_no_part_of_a_segment(databas
             file.unlink()
         (place / f"{name}.part").symlink_to("/dev/full")
         assert_same(asked(database, study), columns(database, study, 12))
-        assert files.said == [f"event=segment status=not_written cause=ENOSPC study={place.name}"]
+        assert files.said == [f"status=not_written cause=ENOSPC study={place.name}"]
         assert [file.name for file in place.iterdir()] == ["lock"]
         asked(database, study)
         assert len(files.said) == 1  # it is not tried again at once
@@ -575,8 +580,8 @@ class Said:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def __call__(self, line: str) -> None:
-        self.lines.append(line)
+    def __call__(self, *told: object) -> None:
+        self.lines.append(line_of(*told))
 
 
 # --- several processes ------------------------------------------------------------------------------------------------
@@ -588,7 +593,7 @@ def other_process(url: str, folder: Path, study: str, told: multiprocessing.Queu
     keys = LedgerKeys(folder / "secret")
     database = Database(url, keys=keys)
     database.segments = Segments(folder / "segments", keys, least_rows=0)
-    database.segments.say = lambda line: told.put((os.getpid(), line, ""))
+    database.segments.say = lambda *line: told.put((os.getpid(), line_of(*line), ""))
     while True:
         with study_at(database, study) as snapshot:
             revision = snapshot.revision
