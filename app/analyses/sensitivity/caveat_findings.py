@@ -16,7 +16,7 @@ from app.derive.analysis_values import AnalysisValues
 from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
 from app.derive.exact_comparison import at_most_zero
 from app.derive.intercurrent_events import Event
-from app.derive.per_patient import any_where, count_where, included, last_where, pick, pick_int
+from app.derive.per_patient import NONE, any_where, first_where, included, last_where, pick, pick_int
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.derive.study_by_course import CourseStudy
@@ -25,7 +25,7 @@ from app.estimate.leave_one_out import influence_on_change
 from app.estimate.results import Reason
 from app.estimate.summary import summarise
 from app.protocol.endpoints import Response
-from app.timeline.cohort import Bools, Ints
+from app.timeline.cohort import Bools, Floats, Words
 from app.timeline.vocabulary import LAB_CODES
 
 EVENTS: tuple[Event, ...] = ("steroid_taper", "steroid_increase", "new_immunosuppressant", "second_course", "death")
@@ -355,21 +355,15 @@ def _missing(context: Context) -> Iterator[CaveatFinding]:
 
 def _laboratories(context: Context) -> Iterator[CaveatFinding]:
     records = context.study.analysis_values("CK")
-    numbers: dict[str | None, int] = {None: -1}
-    labs = np.array([numbers.setdefault(lab, len(numbers)) for lab in records.lab.tolist()], dtype=np.int64)
-    several, known = _several(records, labs, labs >= 0)
+    several, known = _several(records, records.lab, records.lab != None)  # noqa: E711 - of each element
     unknown = int((_with_ck(records) & ~known).sum())
-    yield counted(
-        "several_laboratories", several, known, unknown=unknown, evidence={"laboratories": float(len(numbers) - 1)}
-    )
+    names = {*records.lab.tolist()} - {None}
+    yield counted("several_laboratories", several, known, unknown=unknown, evidence={"laboratories": float(len(names))})
 
 
 def _limits(context: Context) -> Iterator[CaveatFinding]:
     records = context.study.analysis_values("CK")
-    limited = ~np.isnan(records.upper_limit)
-    limits = np.zeros(len(records.day), dtype=np.int64)
-    limits[limited] = np.unique(records.upper_limit[limited], return_inverse=True)[1]
-    several, known = _several(records, limits, limited)
+    several, known = _several(records, records.upper_limit, ~np.isnan(records.upper_limit))
     yield counted("upper_limit_changes", several, known, unknown=int((_with_ck(records) & ~known).sum()))
 
 
@@ -423,11 +417,13 @@ def _limit_moved(context: Context) -> Iterator[CaveatFinding]:
                   parameters={"days": [0, until]})  # fmt: skip
 
 
-def _several(records: AnalysisValues, kind: Ints, among: Bools) -> tuple[Bools, Bools]:
+def _several(records: AnalysisValues, kind: Floats | Words, among: Bools) -> tuple[Bools, Bools]:
     """The patients with more than one kind in the records `among`, and the patients with any."""
-    pairs = np.unique(np.stack([records.patient[among], kind[among]]), axis=1)[0]
-    kinds = count_where(pairs, records.size, np.ones(len(pairs), dtype=np.bool_))
-    return kinds > 1, kinds > 0
+    rows = np.flatnonzero(among)
+    patient = records.patient[rows]
+    first = first_where(records.patient, records.size, among)
+    differs = (kind[rows] != kind[first[patient]]).astype(np.bool_)
+    return any_where(patient, records.size, differs), first != NONE
 
 
 def _between_visits(context: Context) -> Iterator[CaveatFinding]:
