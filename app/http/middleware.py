@@ -35,6 +35,7 @@ from app.access.budget import Budget, too_large
 from app.errors import (
     AddressTooLong,
     BodyTimeout,
+    Busy,
     Fault,
     FaultCode,
     ForeignOrigin,
@@ -116,6 +117,11 @@ class RequestGuard:
             answer = refusal(scope, error) if isinstance(error, ServiceError) else unexpected(scope, error)
             if not started:
                 await answer(scope, receive, sending)
+        except asyncio.CancelledError:
+            if started:
+                raise
+            stopped = Busy("The service has stopped before it had an answer.")
+            await refusal(scope, stopped)(scope, receive, sending)
         finally:
             if place is not None:
                 place.leave()

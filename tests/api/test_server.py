@@ -252,6 +252,28 @@ def test_a_request_that_has_begun_is_finished_before_the_server_stops(sqlite_url
         assert "PUT route=/v1/studies/{study}/patients/{patient} status=201" in output
 
 
+def test_a_request_that_is_not_finished_in_time_is_refused_when_the_server_stops(sqlite_url):
+    program = """
+        import app.main
+        from app.api import server
+        from app.settings import Settings
+
+        server.GRACE_SECONDS = 0.5
+        server.run(app.main.create_app(), Settings())
+    """
+    with running(sqlite_url, "-c", textwrap.dedent(program)) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            head = "PUT /v1/studies/trial HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            connection.sendall(f"{head}Content-Length: 9\r\n\r\n{{".encode())
+            time.sleep(0.3)
+            server.process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"\r\nretry-after: " in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "/problems/busy"
+        assert "status=503" in server.stop()
+
+
 def test_hostile_bytes_are_answered_and_closed(server):
     post = b"POST /v1/studies/t/timelines HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     stalled = server.raw(post + b"Content-Length: 100\r\n\r\n[")
