@@ -75,7 +75,7 @@ class UnusableSegment(Exception):
         self.flaw = flaw
 
 
-class Part(NamedTuple):
+class SegmentFile(NamedTuple):
     """A file of a segment: its name, its size in bytes, and how many patients it has."""
 
     name: str
@@ -92,7 +92,7 @@ class SegmentList(NamedTuple):
     made_by: str
     state: LedgerState
     links: dict[str, str]
-    parts: list[Part]
+    parts: list[SegmentFile]
 
 
 class Segments:
@@ -167,9 +167,9 @@ class Segments:
         if not hmac.compare_digest(mark, self._mark(text).encode()):
             raise UnusableSegment(Flaw.DAMAGED)
         state = LedgerState(read[4][0], bytes.fromhex(read[4][1]), *read[4][2:])
-        return SegmentList(form, database, study, read[3], state, read[5], [Part(*part) for part in read[6]])
+        return SegmentList(form, database, study, read[3], state, read[5], [SegmentFile(*part) for part in read[6]])
 
-    def _batch(self, study: int, part: Part) -> Any:  # noqa: ANN401 - a batch of pyarrow
+    def _batch(self, study: int, part: SegmentFile) -> Any:  # noqa: ANN401 - a batch of pyarrow
         def check(content: Any) -> None:  # noqa: ANN401 - a buffer
             if len(content) != part.size:
                 raise UnusableSegment(Flaw.TRUNCATED)
@@ -244,9 +244,9 @@ class Segments:
         self._flawed.discard(known.study)
         return True
 
-    def _write_part(self, study: int, batch: Any) -> Part:  # noqa: ANN401 - a batch of pyarrow
+    def _write_part(self, study: int, batch: Any) -> SegmentFile:  # noqa: ANN401 - a batch of pyarrow
         content = cohort_batches.to_bytes(batch)
-        part = Part(self._mark(content), len(content), batch.num_rows)
+        part = SegmentFile(self._mark(content), len(content), batch.num_rows)
         file = self._place(study) / f"{part.name}{_FILE}"
         with suppress(FileNotFoundError):
             if file.stat().st_size == part.size and file.read_bytes() == content:

@@ -33,6 +33,7 @@ from tests.bench.interval_censored import interval_medians
 from tests.bench.live import live_connections
 from tests.bench.loopback import ROOT, await_first_answer, cpu, free_port, put_study, server
 from tests.bench.pages import pages
+from tests.bench.segments import segments
 from tests.bench.without_effect import without_effect
 
 PATIENTS = 1_000
@@ -47,6 +48,7 @@ def main() -> None:
         folder = Path(name)
         rows = [
             *whole_report(folder),
+            *segments(folder),
             *growth(),
             *interval_medians(),
             *improvement_score(),

@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 import time
+from dataclasses import fields
 from datetime import UTC, datetime
 
 import numpy as np
@@ -60,7 +61,7 @@ def _study(models: Cohort, size: int) -> Cohort:
     def repeated(table: Table) -> Table:
         owner = np.concatenate([table.patient + copy * len(models) for copy in range(copies)])
         columns = {"patient": owner}
-        for name in table.__dataclass_fields__:
+        for name in (part.name for part in fields(table)):
             if name == "patient":
                 continue
             column = np.tile(getattr(table, name), copies)
