@@ -12,7 +12,6 @@ may come in any order.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,8 @@ from app.derive.reasons import FlagCode
 from app.derive.run_in import RunIn
 from app.derive.study import Derivations, DerivedStudy
 from app.protocol.model import Protocol
-from app.timeline.cohort import TABLES, Cohort, Ints, PatientRow
+from app.timeline.cohort import Cohort
+from app.timeline.patient_order import PatientOrder
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 READ = (
@@ -97,84 +97,50 @@ def joined(parts: Sequence[StudyPart], protocols: Sequence[Protocol], *, all_fac
 
     Raises `ValueError` if a patient is in it twice.
     """
-    cohorts = [part.cohort for part in parts]
-    patients = list(chain.from_iterable(cohort.patients for cohort in cohorts))
-    join = _Join([len(cohort) for cohort in cohorts], patients)
-    cohort = join.cohort(cohorts)
+    order = PatientOrder([part.cohort for part in parts])
+    cohort = order.cohort()
     if not all_facts:
         withheld: Any = Withheld()
         cohort = replace(cohort, labs=withheld, assessments=withheld)
     study = DerivedStudy(cohort, protocols[0])
-    of_protocols = (join.derivations(each) for each in zip(*(part.derived for part in parts), strict=True))
+    of_protocols = (_all_derivations(order, each) for each in zip(*(part.derived for part in parts), strict=True))
     for protocol, derived in zip(protocols, of_protocols, strict=True):
         of_protocol = study if protocol is protocols[0] else study.under(protocol)
         of_protocol.know(replace(derived, properties={**derived.properties, "cohort": cohort}))
     return study
 
 
-class _Join:
-    """Joins parts that have so many patients each; `patients` are those of all parts, one after the other."""
-
-    def __init__(self, sizes: Sequence[int], patients: Sequence[PatientRow]) -> None:
-        places = sorted(range(len(patients)), key=lambda place: patients[place].id)
-        self._patients = tuple(patients[place] for place in places)
-        if len({row.id for row in patients}) < len(patients):
-            raise ValueError("a patient is there twice")
-        self._order: Ints = np.array(places, dtype=np.int64)
-        self._number = np.empty(len(places), dtype=np.int64)
-        self._number[self._order] = np.arange(len(places))
-        self._starts = np.cumsum([0, *sizes[:-1]]).tolist()
-
-    def cohort(self, cohorts: Sequence[Cohort]) -> Cohort:
-        """The facts of all patients."""
-        tables: dict[str, Any] = {}
-        for kind, table in TABLES.items():
-            names = [part.name for part in fields(table)]
-            tables[kind] = table(**self._rows([getattr(cohort, kind) for cohort in cohorts], names))
-        return Cohort(self._patients, **tables, zoned=cohorts[0].zoned)
-
-    def derivations(self, parts: Sequence[Derivations]) -> Derivations:
-        """The derivations of all patients."""
-        every = {
-            part.name: {
-                key: self._one([getattr(each, part.name)[key] for each in parts])
-                for key in getattr(parts[0], part.name)
-            }
-            for part in fields(Derivations)
+def _all_derivations(order: PatientOrder, parts: Sequence[Derivations]) -> Derivations:
+    every = {
+        part.name: {
+            key: _joined(order, [getattr(each, part.name)[key] for each in parts])
+            for key in getattr(parts[0], part.name)
         }
-        return Derivations(**every)
+        for part in fields(Derivations)
+    }
+    return Derivations(**every)
 
-    def _one(self, values: Sequence[Any]) -> Any:  # noqa: ANN401 - as the values
-        """One derivation of all patients: it has an entry for each patient, or counts."""
-        first = values[0]
-        if isinstance(first, np.ndarray):
-            return np.concatenate(values)[self._order]
-        if isinstance(first, tuple):
-            every = list(chain.from_iterable(values))
-            return tuple(every[place] for place in self._order.tolist())
-        if isinstance(first, Mapping):
-            return _counted_together(values)
-        if isinstance(first, int):
-            return sum(values)
-        if isinstance(first, frozenset):
-            return frozenset().union(*values)
-        rows = _ROWS.get(type(first), ())
-        columns = self._rows(values, rows) if "patient" in rows else {}
-        for part in fields(first):
-            if part.name not in columns:
-                fields_of_parts = [getattr(value, part.name) for value in values]
-                columns[part.name] = (
-                    np.concatenate(fields_of_parts) if part.name in rows else self._one(fields_of_parts)
-                )
-        return type(first)(**columns)
 
-    def _rows(self, tables: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
-        """Columns with any number of rows of each patient, in the order of patients; the rows of one keep theirs."""
-        owners = [self._number[table.patient + start] for table, start in zip(tables, self._starts, strict=True)]
-        owner: Ints = np.concatenate(owners)
-        order = np.argsort(owner, kind="stable")
-        columns = {name: np.concatenate([getattr(table, name) for table in tables])[order] for name in names}
-        return columns | {"patient": owner[order]}
+def _joined(order: PatientOrder, values: Sequence[Any]) -> Any:  # noqa: ANN401 - as the values
+    """One derivation of all patients: it has an entry for each patient, or counts."""
+    first = values[0]
+    if isinstance(first, np.ndarray):
+        return order.column(values)
+    if isinstance(first, tuple):
+        return order.words(values)
+    if isinstance(first, Mapping):
+        return _counted_together(values)
+    if isinstance(first, int):
+        return sum(values)
+    if isinstance(first, frozenset):
+        return frozenset().union(*values)
+    rows = _ROWS.get(type(first), ())
+    columns = order.rows(values, rows) if "patient" in rows else {}
+    for part in fields(first):
+        if part.name not in columns:
+            of_parts = [getattr(value, part.name) for value in values]
+            columns[part.name] = np.concatenate(of_parts) if part.name in rows else _joined(order, of_parts)
+    return type(first)(**columns)
 
 
 _ROWS: dict[type[Any], tuple[str, ...]] = {
