@@ -192,22 +192,32 @@ def listed(place: str) -> StudyFiles:
 
 def checked(batch: Any, checks: Checks) -> tuple[Counter[int], Cohort]:  # noqa: ANN401 - a batch of pyarrow
     """How many patients of each file a batch has, and its cohort. Raises `UnusableStudyFiles`."""
+    from pyarrow import ArrowException  # noqa: PLC0415
+
+    try:
+        batch.validate(full=True)
+        exports, parts = (batch.column(name).to_pylist() for name in ("export", "part"))
+        cohort = None if {*exports} - {checks.export} else _cohort_of(batch, checks)
+        names = sorted({name_of(part) for part in parts})
+    except (ArrowException, ValueError, LookupError, TypeError):
+        raise UnusableStudyFiles("a file is damaged: a row has what no export writes") from None
+    if cohort is None:
+        raise UnusableStudyFiles(f"{names[0]} belongs to another export: another study, revision or protocol")
+    if not np.array_equal(replace(cohort).digests, cohort.digests):
+        raise UnusableStudyFiles(f"{names[0]} is damaged: its facts are not those that were written")
+    return Counter(parts), cohort
+
+
+def _cohort_of(batch: Any, checks: Checks) -> Cohort:  # noqa: ANN401 - a batch of pyarrow
     import pyarrow as arrow  # noqa: PLC0415
 
-    exports, parts = (batch.column(name).to_pylist() for name in ("export", "part"))
-    if foreign := sorted({name_of(part) if isinstance(part, int) else "a file" for part, export
-                          in zip(parts, exports, strict=True) if export != checks.export}):  # fmt: skip
-        raise UnusableStudyFiles(f"{foreign[0]} belongs to another export: another study, revision or protocol")
     ids = batch.column("id").to_pylist()
     if ids != sorted(ids):
-        batch = batch.take(arrow.array(np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)))
+        batch = batch.take(arrow.array(sorted(range(len(ids)), key=ids.__getitem__)))
     if batch.schema.field("digest").type != cohort_batches.schema().field("digest").type:
         at = batch.schema.get_field_index("digest")
         batch = batch.set_column(at, "digest", batch.column(at).cast(arrow.binary(DIGEST.itemsize)))
-    cohort = cohort_batches.cohort_of([batch], zoned=checks.zoned)
-    if not np.array_equal(replace(cohort).digests, cohort.digests):
-        raise UnusableStudyFiles(f"{name_of(min(parts))} is damaged: its facts are not those that were written")
-    return Counter(parts), cohort
+    return cohort_batches.cohort_of([batch], zoned=checks.zoned)
 
 
 def require_all(files: StudyFiles, found: Counter[int], digest: str) -> None:
