@@ -4,10 +4,11 @@ VENV := .venv
 UV   := uv==0.13.9
 BIN  := $(VENV)/bin
 FUZZ := .venv-fuzz
+SPARK := .venv-spark
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test thorough trust fuzz image lint format lock openapi bench docs clean
+.PHONY: help run check test thorough trust fuzz spark image lint format lock openapi bench docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,10 @@ trust: $(VENV)/.test ## prove with full counts what docs/trust.md promises
 fuzz: $(VENV)/.test $(FUZZ)/.done ## ask the service what its description allows, and hold each answer against it
 	$(BIN)/python -m tests.trust $(ARGS) described
 
+spark: $(VENV)/.test $(SPARK)/.done ## derive on a Spark cluster of this machine, also ten million results; needs Java 17
+	export PYTHONPATH=$$(echo $(CURDIR)/$(SPARK)/lib/python*/site-packages) && \
+	$(BIN)/python -m pytest -q tests/spark $(ARGS) && $(BIN)/python -m tests.bench.on_spark
+
 lint: $(VENV)/.test ## check style, format, types and the directions between rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,20 +67,23 @@ docs: $(VENV)/.test ## render docs/definitions.md, docs/claims.md and docs/codes
 
 # Pins already in the locks are kept; `make lock UPGRADE=--upgrade` moves all of them.
 # The locks carry hashes and no addresses, so they hold behind any package index.
+# Spark is in none but its own: it weighs 490 MB.
+EXTRAS  = $(foreach extra,charts parquet pdf postgres xpt,--extra $(extra))
 COMPILE = $(BIN)/uv pip compile -q --system-certs --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	$(UPGRADE)
 BARE    = const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); \
 	for (const each of Object.values(lock.packages)) delete each.funding; \
 	fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n")
 lock: $(BIN)/uv ## resolve pyproject.toml into the two locks, and what tests install elsewhere into theirs
-	$(COMPILE) --all-extras pyproject.toml -o requirements.lock
-	$(COMPILE) --all-extras pyproject.toml --group test -c requirements.lock -o requirements-test.lock
+	$(COMPILE) $(EXTRAS) pyproject.toml -o requirements.lock
+	$(COMPILE) $(EXTRAS) pyproject.toml --group test -c requirements.lock -o requirements-test.lock
 	$(COMPILE) --python-version 3.11 tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(COMPILE) --python-version 3.11 tests/trust/requirements.in -o tests/trust/requirements.lock
+	$(COMPILE) --python-version 3.11 tests/spark/requirements.in -o tests/spark/requirements.lock
 	cd tests/clients && npm install --package-lock-only --ignore-scripts --no-audit --no-fund && node -e '$(BARE)'
 
 clean: ## remove the environment and all caches; databases stay
-	rm -rf $(VENV) $(FUZZ) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis openapi.yaml.new
+	rm -rf $(VENV) $(FUZZ) $(SPARK) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis openapi.yaml.new
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -104,4 +112,10 @@ $(VENV)/.test: requirements-test.lock | $(BIN)/python
 $(FUZZ)/.done: tests/trust/requirements.lock | $(BIN)/python
 	$(BIN)/python -m venv $(FUZZ)
 	$(FUZZ)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+# Spark weighs 490 MB. Its packages are seen by the interpreter of the tests, whose versions are those of the lock.
+$(SPARK)/.done: tests/spark/requirements.lock | $(BIN)/python
+	$(BIN)/python -m venv $(SPARK)
+	$(SPARK)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	touch $@

@@ -37,7 +37,7 @@ class UnusableStudyFiles(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ExportedFrom:
     """What the files were written from: what the header of an answer needs beside the facts."""
 
     study: str
@@ -56,7 +56,7 @@ class StudyFiles:
     software: str
     meaning: str
     export: str
-    origin: Origin
+    origin: ExportedFrom
     protocol_digest: str
     protocol: str
     data: str
@@ -94,7 +94,9 @@ def schema() -> Any:  # noqa: ANN401 - a schema of pyarrow
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write(place: str, cohort: Cohort, values_sent: Mapping[str, int], origin: Origin, protocol: Protocol) -> StudyFiles:
+def write(
+    place: str, cohort: Cohort, values_sent: Mapping[str, int], origin: ExportedFrom, protocol: Protocol
+) -> StudyFiles:
     """Write the files of a study into a new or empty folder, and the list when all of them are there.
 
     A new local folder is for its owner only.
@@ -182,7 +184,7 @@ def listed(place: str) -> StudyFiles:
         raise UnusableStudyFiles(f"{LIST} was written by {software}, which is newer than {SOFTWARE}")
     if not whole:
         raise UnusableStudyFiles(f"{LIST} is damaged: its digest is that of another content")
-    found = StudyFiles(**content | {"origin": Origin(**content["origin"])})
+    found = StudyFiles(**content | {"origin": ExportedFrom(**content["origin"])})
     if found.meaning != cohort_batches.meaning():
         raise UnusableStudyFiles(f"the files were written by {software}, whose columns differ from those of {SOFTWARE}")
     if found.declared.digest != found.protocol_digest:

@@ -12,7 +12,7 @@ from app.analyses.answer_document import Header, Provenance, report_document
 from app.analyses.preset_difference import compared_with
 from app.analyses.without_effect import SMALL
 from app.bulk import spark_engine, study_files
-from app.bulk.study_files import Origin, StudyFiles
+from app.bulk.study_files import ExportedFrom, StudyFiles
 from app.derive.parts import joined, measures_read
 from app.derive.study import DerivedStudy
 from app.protocol.presets import differs_from_preset
@@ -26,7 +26,7 @@ def export_files(database: Database, study: str, place: str) -> StudyFiles:
     with study_at(database, study) as snapshot:
         protocol, cohort = snapshot.protocol, snapshot.cohort()
         changed = declared_after_first_outcome(snapshot, cohort, protocol)
-        origin = Origin(snapshot.id, snapshot.revision, snapshot.as_of, changed)
+        origin = ExportedFrom(snapshot.id, snapshot.revision, snapshot.as_of, changed)
     audit.note_command(database, "export", "everyone", study=study, revision=origin.revision)
     return study_files.write(place, cohort, DerivedStudy(cohort, protocol).values_sent, origin, protocol)
 

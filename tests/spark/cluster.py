@@ -35,16 +35,20 @@ class Cluster:
     master: str
     folder: Path
     workers: Sequence[subprocess.Popen]
+    stack: ExitStack
+    """Ends what runs when the cluster ends."""
 
     def derive(self, place: str, output: Path, *conf: str) -> subprocess.Popen:
         """Start `python -m app derive` on the cluster."""
         settings = ("spark.executor.memory=512m", "spark.driver.host=127.0.0.1", "spark.ui.enabled=false", *conf)
         command = ["derive", "--engine", "spark", "--master", self.master, "--input", place, "-o", str(output)]
         more = [part for setting in settings for part in ("--conf", setting)]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "app", *command, *more],
             env=_environment(), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        self.stack.callback(_end, process)
+        return process
 
     def executors(self) -> list[int]:
         """The processes that the workers started."""
@@ -85,7 +89,7 @@ def cluster(folder: Path, memory: str = "600m") -> Iterator[Cluster]:
         for number, worker in enumerate(workers):
             log = folder / f"worker{number}.log"
             _wait(lambda log=log: "Successfully registered" in log.read_text(), worker)
-        yield Cluster(address, folder, workers)
+        yield Cluster(address, folder, workers, stack)
 
 
 @contextmanager
@@ -101,12 +105,16 @@ def _java(log: Path, name: str, *arguments: str) -> Iterator[subprocess.Popen]:
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _environment() -> dict[str, str]:
@@ -115,7 +123,7 @@ def _environment() -> dict[str, str]:
     home = Path(pyspark.__file__).parent
     return {
         **os.environ, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable,
-        "PYTHONPATH": f"{ROOT}:{home.parent}", "SPARK_NO_DAEMONIZE": "1",
+        "PYTHONPATH": f"{ROOT}:{home.parent}", "SPARK_SCALA_VERSION": "2.13",
     }  # fmt: skip
 
 

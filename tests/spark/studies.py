@@ -6,15 +6,15 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from app.bulk import study_files
-from app.bulk.study_files import Origin, StudyFiles
+from app.bulk.study_files import ExportedFrom, StudyFiles
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.timeline.cohort import Cohort
 
-ORIGIN = Origin("trial", 7, "2026-01-01T00:00:00Z", False)
+ORIGIN = ExportedFrom("trial", 7, "2026-01-01T00:00:00Z", False)
 
 
-def write(place: Path, cohort: Cohort, protocol: Protocol, origin: Origin = ORIGIN) -> StudyFiles:
+def write(place: Path, cohort: Cohort, protocol: Protocol, origin: ExportedFrom = ORIGIN) -> StudyFiles:
     """Write a cohort as an export does."""
     return study_files.write(str(place), cohort, DerivedStudy(cohort, protocol).values_sent, origin, protocol)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -9,9 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from app.__main__ import cli
+from app.bulk import study_files
 from app.bulk.study_files import name_of
 from app.bulk.study_report import report_here
 from app.protocol.presets import MYOSITIS_2026, SEED_2008
+from app.timeline import cohort_batches
 from tests.bench.growth import _models, _study
 from tests.journeys.conftest import load_demo, service
 from tests.spark import cluster as module
@@ -60,50 +63,46 @@ def test_the_report_of_a_cluster_is_that_of_the_service(cluster, tmp_path):
 
 
 @pytest.mark.usefixtures("small_files")
-def test_what_is_wrong_with_the_files_is_named_by_a_cluster_too(cluster, tmp_path):
+def test_a_file_of_another_protocol_is_named_by_a_cluster_too(cluster, tmp_path):
     write(tmp_path / "files", saito_like(), MYOSITIS_2026)
     write(tmp_path / "other", saito_like(), SEED_2008)
-    kept = (tmp_path / "files" / name_of(0)).read_bytes()
-    for change, said in (
-        (lambda file: file.write_bytes((tmp_path / "other" / name_of(0)).read_bytes()), "belongs to another export"),
-        (lambda file: file.unlink(), f"{name_of(0)} is missing"),
-        (lambda file: file.with_name("copy.parquet").write_bytes(kept), f"{name_of(0)} has "),
-    ):
-        (tmp_path / "files" / name_of(0)).write_bytes(kept)
-        change(tmp_path / "files" / name_of(0))
-        process = cluster.derive(str(tmp_path / "files"), tmp_path / "x.json")
-        errors = process.communicate(timeout=300)[1]
-        assert process.returncode == 1, errors[-3000:]
-        assert said in errors.splitlines()[-1]
-        assert "Traceback" not in errors
-        assert not (tmp_path / "x.json").exists()
+    shutil.copy(tmp_path / "other" / name_of(0), tmp_path / "files" / name_of(0))
+    process = cluster.derive(str(tmp_path / "files"), tmp_path / "x.json")
+    errors = process.communicate(timeout=500)[1]
+    assert process.returncode == 1, errors[-3000:]
+    assert errors.splitlines()[-1].startswith(f"Nothing was done: {name_of(0)} belongs to another export")
+    assert "Traceback" not in errors
+    assert not (tmp_path / "x.json").exists()
 
 
 def test_a_skewed_study_whose_executor_is_killed_has_the_same_report(cluster, tmp_path, monkeypatch):
     """Half of the patients are in one file. The executor is killed by its number while it derives."""
-    cohort = _study(_models(), 6_000)
-    monkeypatch.setattr("app.timeline.cohort_batches.PERSONS", 100)
-    monkeypatch.setattr("app.timeline.cohort_batches._MOST", 100)
-    monkeypatch.setattr("app.bulk.study_files.BATCHES_IN_A_FILE", 1)
-    write(tmp_path / "files", cohort, SEED_2008)
+    monkeypatch.setattr(cohort_batches, "PERSONS", 50)
+    monkeypatch.setattr(cohort_batches, "_MOST", 50)
+    monkeypatch.setattr(study_files, "BATCHES_IN_A_FILE", 1)
+    write(tmp_path / "files", _study(_models(), 1_500), SEED_2008)
     _join_half(tmp_path / "files")
     whole = report_here(str(tmp_path / "files"))
-    assert derived(cluster, tmp_path / "files", tmp_path / "undisturbed.json") == whole
 
     (tmp_path / "log").mkdir()
-    few_at_once = ("spark.sql.files.maxPartitionBytes=100k", "spark.sql.files.openCostInBytes=100k",
-                   "spark.eventLog.enabled=true", f"spark.eventLog.dir=file://{tmp_path / 'log'}",
-                   "spark.eventLog.compress=false", "spark.eventLog.rolling.enabled=false")  # fmt: skip
-    process = cluster.derive(str(tmp_path / "files"), tmp_path / "killed.json", *few_at_once)
-    victim = _one_that_derives(cluster, process)
-    os.kill(victim, signal.SIGKILL)
+    process = cluster.derive(
+        str(tmp_path / "files"),
+        tmp_path / "killed.json",
+        "spark.sql.files.maxPartitionBytes=200k",
+        "spark.sql.files.openCostInBytes=100k",
+        "spark.eventLog.enabled=true",
+        f"spark.eventLog.dir=file://{tmp_path / 'log'}",
+        "spark.eventLog.compress=false",
+        "spark.eventLog.rolling.enabled=false",
+    )
+    os.kill(_one_that_derives(cluster, process), signal.SIGKILL)
     errors = process.communicate(timeout=500)[1]
     assert process.returncode == 0, errors[-3000:]
     assert (tmp_path / "killed.json").read_bytes() == whole
     events = [json.loads(line) for file in (tmp_path / "log").iterdir() for line in file.read_text().splitlines()]
-    lost = [each for each in events if each["Event"] == "SparkListenerTaskEnd"
-            and each["Task End Reason"]["Reason"] == "ExecutorLostFailure"]  # fmt: skip
-    assert lost, "the executor had nothing to do when it was killed"
+    reasons = [each["Task End Reason"]["Reason"] for each in events if each["Event"] == "SparkListenerTaskEnd"]
+    assert "ExecutorLostFailure" in reasons, "the executor had nothing to do when it was killed"
+    assert reasons.count("Success") > 10
 
 
 def _join_half(folder):
