@@ -10,6 +10,7 @@ same version. They import this module, so it imports nothing of the store and no
 
 import os
 import pickle
+import re
 import shutil
 import socket
 import sys
@@ -17,7 +18,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,10 @@ SETTINGS = {
 """What is set unless the caller sets it. The parts of a study are larger than what a driver accepts by default."""
 SECONDS_TO_CONNECT = 5.0
 _RESULT = "problem string, part binary"
+
+
+_MISSING = re.compile(r"No module named '([\w.]+)'")
+_CODE = re.compile(r"\[([A-Z][A-Z_.]+)\]|: ((?:[a-z]+\.)+[A-Z]\w+(?:Exception|Error))\b")
 
 
 class NoEngine(Exception):
@@ -155,12 +159,13 @@ def _mapped(
 
 
 def _cause(error: Exception) -> str:
-    """The kind of an error of Spark. Its text may be long, and may hold values of a batch."""
-    java: Any = getattr(error, "java_exception", None)
-    if java is None:
-        return type(error).__name__
-    causes = islice(iter(java.getCause, None), 1)
-    return str(next(causes, java).getClass().getName())
+    """What an error of Spark is about. Its text may be long and may hold values of a batch, so only words that cannot
+    do so are taken from it.
+    """
+    if missing := _MISSING.search(str(error)):
+        return f"the Python of the cluster has no package {missing[1]}"
+    code = _CODE.search(str(error))
+    return type(error).__name__ if code is None else code[1] or code[2]
 
 
 def ddl() -> str:

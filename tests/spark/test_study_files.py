@@ -81,6 +81,10 @@ def test_the_report_of_the_files_is_that_of_the_service(database_url, tmp_path):
     assert json.loads(whole)["provenance"]["protocol_id"] == "myositis-2026"
 
 
+def test_an_export_is_found_by_its_url(files):
+    assert report_here(f"file://{files}") == report_here(str(files))
+
+
 def test_a_study_without_patients_has_a_report(tmp_path):
     write(tmp_path / "files", Cohort.assemble([], [], [], [], [], []), SEED_2008)
     assert json.loads(derived(tmp_path / "files", tmp_path / "report.json"))["populations"]["all"] == 0
@@ -189,6 +193,19 @@ def test_an_engine_that_is_not_there_is_named_in_one_line(files, monkeypatch):
     done = run("derive", "--input", files, "-o", files / "x.json", "--engine", "spark")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert "pip install 'myoresponse[spark]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("calling o1.x\n: java.lang.IllegalStateException: P01", "java.lang.IllegalStateException"),
+        ("File 'x'\nModuleNotFoundError: No module named 'app'", "the Python of the cluster has no package app"),
+        ("[PYTHON_VERSION_MISMATCH] Python 3.9 and 3.11", "PYTHON_VERSION_MISMATCH"),
+        ("P01 has 900 U/L", "ValueError"),
+    ],
+)
+def test_a_failure_of_spark_is_named_without_its_text(text, said):
+    assert spark_engine._cause(ValueError(text)) == said
 
 
 def test_missing_java_and_a_silent_master_are_named(monkeypatch, tmp_path):
