@@ -35,6 +35,8 @@ COPY app /srv/myoresponse/app
 # Answers name the commit that the image was built from: --build-arg COMMIT=$(git rev-parse HEAD) of a clean checkout.
 ARG COMMIT=
 RUN if [ -n "$COMMIT" ]; then printf '%s\n' "$COMMIT" > /srv/myoresponse/app/COMMIT; fi
+# Nothing writes bytecode later: without it, each start would compile every module. (pip has compiled the packages.)
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /srv/myoresponse/app
 
 # In a container the service must listen beyond loopback, so that every request needs a key: the first start prints one.
 # The names by which a proxy addresses the service go into MYORESPONSE_ALLOWED_HOSTS.

@@ -4,11 +4,12 @@ VENV := .venv
 UV   := uv==0.13.9
 BIN  := $(VENV)/bin
 FUZZ := .venv-fuzz
+PEERS := .venv-peers
 SPARK := .venv-spark
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test thorough trust fuzz spark image lint format lock openapi bench docs clean
+.PHONY: help run check test thorough trust fuzz spark image lint format lock openapi bench peers docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,9 @@ openapi: $(VENV)/.base ## write the served API description to openapi.yaml
 bench: $(VENV)/.test ## measure the ratios of docs/benchmarks.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
+peers: $(VENV)/.test $(PEERS)/.done ## measure the service beside what others would use for the same work
+	$(BIN)/python -m benchmarks $(ARGS)
+
 docs: $(VENV)/.test ## render docs/definitions.md, docs/claims.md and docs/codes.md
 	$(BIN)/python -m tests.spec.render
 	$(BIN)/python -m tests.spec.codes
@@ -74,16 +78,17 @@ COMPILE = $(BIN)/uv pip compile -q --system-certs --universal --generate-hashes 
 BARE    = const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); \
 	for (const each of Object.values(lock.packages)) delete each.funding; \
 	fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n")
-lock: $(BIN)/uv ## resolve pyproject.toml into the two locks, and what tests install elsewhere into theirs
+lock: $(BIN)/uv ## resolve pyproject.toml into the two locks, and what is installed elsewhere into theirs
 	$(COMPILE) $(EXTRAS) pyproject.toml -o requirements.lock
 	$(COMPILE) $(EXTRAS) pyproject.toml --group test -c requirements.lock -o requirements-test.lock
 	$(COMPILE) --python-version 3.11 tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(COMPILE) --python-version 3.11 tests/trust/requirements.in -o tests/trust/requirements.lock
 	$(COMPILE) --python-version 3.11 tests/spark/requirements.in -o tests/spark/requirements.lock
+	$(COMPILE) --python-version 3.11 benchmarks/requirements.in -c requirements-test.lock -o benchmarks/requirements.lock
 	cd tests/clients && npm install --package-lock-only --ignore-scripts --no-audit --no-fund && node -e '$(BARE)'
 
 clean: ## remove the environment and all caches; databases stay
-	rm -rf $(VENV) $(FUZZ) $(SPARK) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis openapi.yaml.new
+	rm -rf $(VENV) $(FUZZ) $(PEERS) $(SPARK) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis openapi.yaml.new
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -108,14 +113,11 @@ $(VENV)/.base: requirements.lock | $(BIN)/python
 $(VENV)/.test: requirements-test.lock | $(BIN)/python
 	$(install)
 
-# schemathesis brings forty packages that nothing else needs, some in other versions.
-$(FUZZ)/.done: tests/trust/requirements.lock | $(BIN)/python
-	$(BIN)/python -m venv $(FUZZ)
-	$(FUZZ)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
-	touch $@
-
-# Spark weighs 490 MB. Its packages are seen by the interpreter of the tests, whose versions are those of the lock.
-$(SPARK)/.done: tests/spark/requirements.lock | $(BIN)/python
-	$(BIN)/python -m venv $(SPARK)
-	$(SPARK)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+# schemathesis, what the service is measured beside, and Spark bring packages that nothing else needs, some in other versions.
+$(FUZZ)/.done: tests/trust/requirements.lock
+$(PEERS)/.done: benchmarks/requirements.lock
+$(SPARK)/.done: tests/spark/requirements.lock
+$(FUZZ)/.done $(PEERS)/.done $(SPARK)/.done: | $(BIN)/python
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	touch $@

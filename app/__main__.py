@@ -75,10 +75,14 @@ def serve(
         serve_with_workers(settings)
         return
 
-    from app.api import server
-    from app.main import create_app
+    from app.store.gc_pause import gc_paused
 
-    server.run(create_app(settings), settings)
+    with gc_paused():  # what is loaded stays
+        from app.api import server
+        from app.main import create_app
+
+        app = create_app(settings)
+    server.run(app, settings)
 
 
 def serve_with_workers(settings: Settings) -> None:

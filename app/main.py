@@ -9,11 +9,13 @@ from functools import cache
 from typing import TypedDict
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.routing import iter_route_contexts
+from starlette.routing import BaseRoute
 
 from app import __version__
 from app.access.authenticator import Authenticator
+from app.access.changes_seen import ChangesSeen
 from app.access.computing import Computing, workers_of
 from app.access.keys import ApiKeys
 from app.access.live_studies import LiveStudies
@@ -41,13 +43,13 @@ from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
 from app.http import problems
 from app.http.audit import Audit
-from app.http.authentication import Authentication, authorised
+from app.http.authentication import Authentication
 from app.http.compression import Compression
-from app.http.dependencies import only_known_parameters
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
 from app.http.representations import Representations
 from app.http.responses import Cursors
+from app.http.routing import ON_EVERY_OPERATION
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
 from app.pages import documentation, intake_forms, report_routes, take_back, try_protocol
 from app.pages import routes as pages
@@ -55,6 +57,7 @@ from app.pages.charts import routes as charts
 from app.pages.site import Site, refused_form
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
+from app.store.changes import DatabaseChanges
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.opening import open_ledger
@@ -97,8 +100,6 @@ TAGS = [
     {"name": "service", "description": "Information about the service."},
 ]
 
-ON_EVERY_OPERATION = (Depends(authorised), Depends(problems.no_search_as_resource), Depends(only_known_parameters))
-
 
 class LifespanState(TypedDict):
     """The content of `request.state`."""
@@ -124,7 +125,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         watch = ErasureWatch(
             database, answers, lambda study: asyncio.run_coroutine_threadsafe(computing.workers.forget(study), loop)
         )
-        rates = Rates.of(settings, database)
+        rates, changes = Rates.of(settings, database), ChangesSeen(DatabaseChanges(database))
         app.state.live = live = LiveStudies(settings.live_connections, settings.live_connections_of_client)
         yield {
             "app_state": AppState(
@@ -139,11 +140,13 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 trail,
                 rates,
                 r_script,
+                changes,
             )
         }
         await live.close()
         await anyio.to_thread.run_sync(watch.stop)
         await computing.close()
+        await changes.close()
         if rates is not None:
             await anyio.to_thread.run_sync(rates.stop)
         await anyio.to_thread.run_sync(scrubber.stop)
@@ -167,41 +170,43 @@ def _check_secrets(database: Database, settings: Settings) -> None:
 
 
 @cache
-def _all_routes() -> APIRouter:
-    """The routes of all rooms, built once for all applications of a process: FastAPI needs a tenth of a second to read
-    the signatures of all operations. It would do so at the first request, and several first requests in several threads
-    would change the filters of warnings for one another.
+def _all_routes() -> list[BaseRoute]:
+    """The routes of all rooms, built once for all applications of a process. The limits of a form belong to the router
+    that is included: FastAPI builds its routes now and not at the first request, because several first requests in
+    several threads would change the filters of warnings for one another.
     """
-    router = APIRouter(dependencies=ON_EVERY_OPERATION, default_response_class=Response)
-    router.include_router(about.health)
-    for room in (
-        home,
-        studies,
-        protocols,
-        patients,
-        timelines,
-        intake,
-        hl7v2,
-        analyses,
-        datasets,
-        charts,
-        calculators,
-        revisions,
-        live,
-        session,
-        audit,
-        pages,
-        intake_forms,
-        take_back,
-        try_protocol,
-        report_routes,
-        routes_read,
-        routes_about,
-        routes_write,
-    ):
-        router.include_router(room.router)
-    deque(iter_route_contexts(router.routes), maxlen=0)
-    return router
+    forms = APIRouter(dependencies=ON_EVERY_OPERATION, default_response_class=Response)
+    for room in (pages, intake_forms, take_back, try_protocol):
+        forms.include_router(room.router)
+    deque(iter_route_contexts(forms.routes), maxlen=0)
+    complete = (
+        about.health,
+        *(
+            room.router
+            for room in (
+                home,
+                studies,
+                protocols,
+                patients,
+                timelines,
+                intake,
+                hl7v2,
+                analyses,
+                datasets,
+                charts,
+                calculators,
+                revisions,
+                live,
+                session,
+                audit,
+                report_routes,
+                routes_read,
+                routes_about,
+                routes_write,
+            )
+        ),
+    )
+    return [*(route for router in complete for route in router.routes), *forms.routes]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -219,10 +224,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would send addresses, with identifiers
         dependencies=ON_EVERY_OPERATION,
         default_response_class=Response,
         lifespan=_lifespan(settings),
-        routes=_all_routes().routes,
+        routes=_all_routes(),
     )
     about.install(app)
     docs.install(app)

@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     max_spool_bytes: int = Field(
         default=100_000_000,
         ge=1_000,
-        description="Most bytes of outcomes of one body of lines that wait on the disk until the client reads them.",
+        description="Most bytes of outcomes of one body of lines, or of one file, that wait on the disk until the "
+        "client reads them.",
     )
     body_timeout_seconds: float = Field(
         default=30.0,

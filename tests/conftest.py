@@ -1,5 +1,6 @@
 """What every test may ask for: a database of its own, and property tests that repeat exactly."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ TestClient.__init__ = partialmethod(TestClient.__init__, client=("127.0.0.1", 50
 MEMORY, ROOM = Path("/dev/shm"), 2 * 1024**3
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector ignore what is loaded now and stays. A tenth of the time went into visiting it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

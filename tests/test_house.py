@@ -30,6 +30,7 @@ TOP_LEVEL = {
     "SECURITY.md",
     "alembic",
     "app",
+    "benchmarks",
     "compose.yaml",
     "deploy",
     "docs",
@@ -174,7 +175,10 @@ def test_the_tests_run_on_the_versions_that_are_shipped():
     assert {name: tested.get(name) for name in shipped} == shipped
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-test.lock", "tests/spark/requirements.lock"])
+@pytest.mark.parametrize(
+    "lock",
+    ["requirements.lock", "requirements-test.lock", "benchmarks/requirements.lock", "tests/spark/requirements.lock"],
+)
 def test_the_locks_hold_hashes_and_no_addresses(lock):
     text = (ROOT / lock).read_text()
     assert "://" not in text

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.log import OURS, TextLines, _json, log_to_stdout, of_request
+from app.log import OURS, JsonLines, TextLines, log_to_stdout, of_request
 
 ROOT = Path(__file__).parents[1]
 log = logging.getLogger(OURS)
@@ -134,6 +134,6 @@ def test_each_line_that_the_program_logs_is_made_of_names_and_values():
 
 def test_both_forms_leave_out_the_texts_of_exceptions():
     record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "CANARY", None, (ValueError, ValueError("CANARY"), None))
-    for form in (TextLines(), _json()):
+    for form in (TextLines(), JsonLines()):
         assert "CANARY" not in form.format(record)
         assert "ValueError" in form.format(record)

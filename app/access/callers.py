@@ -1,6 +1,6 @@
 """Who calls, and what the caller may do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.errors import Forbidden, NotFound
@@ -24,12 +24,14 @@ class Caller:
     """Who a request is from.
 
     `name` stands in the ledger (`key:ab12cd34`); it is `None` for local use without a key. `studies` are the studies
-    that the caller may know of, `None` all of them.
+    that the caller may know of, `None` all of them. Until `ends_at`, in microseconds since 1970, only a change of the
+    database can end what the caller may do.
     """
 
     name: str | None
     scopes: frozenset[Scope]
     studies: frozenset[str] | None
+    ends_at: int = field(default=0, compare=False)
 
     def require(self, scope: Scope) -> None:
         """Raise `Forbidden` unless the caller has the scope."""
@@ -50,9 +52,10 @@ class Caller:
             raise NotFound("There is no study of this name.")
 
 
-LOCAL = Caller(None, ALL_SCOPES, None)
+FOREVER = 2**63
+LOCAL = Caller(None, ALL_SCOPES, None, FOREVER)
 """A program on this machine, which is not asked for a key."""
-STRANGER = Caller(None, frozenset(), frozenset())
+STRANGER = Caller(None, frozenset(), frozenset(), FOREVER)
 """Somebody without a key: may read what is open to everybody."""
 COMMAND = "command"
 """The name of the command line in the ledger."""

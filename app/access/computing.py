@@ -9,7 +9,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from anyio.to_thread import run_sync
 
 from app.access.fair_queue import FairQueue
 from app.access.kept_cohorts import KeptCohorts
-from app.access.study_answers import Work, Workplace
+from app.access.study_answers import Work, Workplace, parts_of
 from app.access.warming import settle, warm
 from app.access.worker_process import WorkerEnded, WorkerProcess, WorkerSettings
 from app.errors import Busy, ServiceError, TakesTooLong
@@ -35,6 +35,43 @@ REASONS = ("client_gone", "deadline", "died", "made_room")
 log = logging.getLogger("myoresponse")
 
 
+Take = Callable[[bytes], object]
+"""Gets the parts of an answer, one after the other, in a thread; it may wait."""
+
+
+def _run(work: Work, place: Workplace, take: Take) -> None:
+    for part in parts_of(work, place):
+        take(part)
+
+
+class TakenOnce:
+    """Gives each byte of an answer to `take` once, although its computing may begin again."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self._lock = threading.Lock()
+        self._beginnings = self._taken = 0
+
+    def begun(self) -> Take:
+        """What takes the parts of the computing that begins now. Nothing more is taken of an earlier one."""
+        self._beginnings += 1
+        passed = 0
+        beginning = self._beginnings
+
+        def of_this_one(part: bytes) -> None:
+            nonlocal passed
+            with self._lock:
+                if beginning != self._beginnings:
+                    return
+                new = part[max(self._taken - passed, 0) :]
+                passed += len(part)
+                self._taken += len(new)
+                if new:
+                    self._take(new)
+
+        return of_this_one
+
+
 class Workers(ABC):
     """Who computes: processes or threads, so many at a time as there are `places`."""
 
@@ -46,8 +83,10 @@ class Workers(ABC):
         """How many questions were stopped while they were computed, by reason."""
 
     @abstractmethod
-    async def run(self, studies: Sequence[str], work: Work) -> bytes:
-        """What the work gives, which reads these studies. If this is cancelled, nothing of the work goes on."""
+    async def run(self, studies: Sequence[str], work: Work, take: Take) -> None:
+        """Let `take` have each part of what the work gives, which reads these studies. If this is cancelled, nothing of
+        the work goes on.
+        """
 
     @abstractmethod
     async def prepare(self) -> None:
@@ -74,21 +113,21 @@ class ThreadWorkers(Workers):
         self._place = place
         self._warming = threading.Thread(target=warm, name="warm", daemon=True)
 
-    async def run(self, studies: Sequence[str], work: Work) -> bytes:
+    async def run(self, studies: Sequence[str], work: Work, take: Take) -> None:
         """See `Workers`. Work waits until all libraries are loaded: if two threads load them, one may fail."""
         if self._warming.is_alive():
             await run_sync(self._warming.join)
-        running = asyncio.ensure_future(run_sync(self._worked, work))
+        running = asyncio.ensure_future(run_sync(self._worked, work, take))
         try:
-            return await asyncio.shield(running)
+            await asyncio.shield(running)
         except asyncio.CancelledError:
             await asyncio.wait([running])
             raise
 
-    def _worked(self, work: Work) -> bytes:
-        answer = work(self._place)
+    def _worked(self, work: Work, take: Take) -> None:
+        for part in parts_of(work, self._place):
+            take(part)
         self._place.cohorts.write_segments(self._place.database)
-        return answer
 
     async def prepare(self) -> None:
         """See `Workers`."""
@@ -124,31 +163,32 @@ class ProcessWorkers(Workers):
         return [worker.pid for worker in (*self._idle, *self._working)]
 
     async def prepare(self) -> None:
-        """See `Workers`."""
-        settle()
-        while not self._are_all_there():
-            await self._start_one()
+        """See `Workers`. The garbage is collected when they are there, not while the first requests wait."""
+        try:
+            while not self._are_all_there():
+                await self._start_one()
+        finally:
+            settle()
 
-    async def run(self, studies: Sequence[str], work: Work) -> bytes:
+    async def run(self, studies: Sequence[str], work: Work, take: Take) -> None:
         """See `Workers`. A worker that had ended before it read the work is replaced by another one."""
         for _ in range(TRIES):
             worker = await self._idle_worker(studies)
             worker.studies.update(studies)
             try:
-                return await self._asked(worker, work)
+                return await self._asked(worker, work, take)
             except WorkerEnded as ended:
                 if ended.code != 0:
                     raise self._refusal(ended.code, worker) from None
         raise Busy("No process was there to compute the answer.")
 
-    async def _asked(self, worker: WorkerProcess, work: Work) -> bytes:
+    async def _asked(self, worker: WorkerProcess, work: Work, take: Take) -> None:
         self._working.add(worker)
         usable = False
         try:
             async with asyncio.timeout(PATIENCE * self._settings.cpu_seconds):
-                answer = await run_sync(partial(worker.ask, work), abandon_on_cancel=True)
+                await run_sync(partial(worker.ask, work, take), abandon_on_cancel=True)
             usable = True
-            return answer
         except TimeoutError:
             raise self._refusal(DEADLINE_EXIT, worker) from None
         except asyncio.CancelledError as why:
@@ -271,7 +311,7 @@ class Computing:
         """
         flight = self._flights.get(tag)
         if flight is None:
-            flight = self._flights[tag] = Flight(asyncio.create_task(self._computed(client, studies, work)))
+            flight = self._flights[tag] = Flight(asyncio.create_task(self._whole(client, studies, work)))
             flight.task.add_done_callback(partial(self._landed, tag, flight))
         flight.askers += 1
         try:
@@ -282,11 +322,21 @@ class Computing:
                 self._remove(tag, flight)
                 flight.task.cancel()
 
-    async def _computed(self, client: str, studies: Sequence[str], work: Work) -> bytes:
-        """What the work gives. If it has to make room for another client, it waits and begins again."""
+    async def _whole(self, client: str, studies: Sequence[str], work: Work) -> bytes:
+        parts: list[bytes] = []
+        await self.parts(client, studies, work, parts.append)
+        return b"".join(parts)
+
+    async def parts(self, client: str, studies: Sequence[str], work: Work, take: Take) -> None:
+        """Let `take` have each part of what the work gives, in a thread. The same work is not done once for several.
+
+        If it has to make room for another client, it waits and begins again: it gives the same bytes, and those that
+        were taken before are left out.
+        """
+        once = TakenOnce(take)
         while True:
             async with self.queue.place(client, studies[0] if studies else "") as turn:
-                running = asyncio.ensure_future(self.workers.run(studies, work))
+                running = asyncio.ensure_future(self.workers.run(studies, work, once.begun()))
                 either: list[asyncio.Future[Any]] = [running, turn.revoked]
                 try:
                     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

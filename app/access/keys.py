@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from app.access.callers import ALL_SCOPES, Caller, Scope
+from app.access.callers import ALL_SCOPES, FOREVER, Caller, Scope
 from app.errors import Conflict, NotFound
 from app.store import api_keys, audit
 from app.store.api_keys import StoredKey
@@ -128,7 +128,8 @@ class ApiKeys:
             return None
         self._mark_used(stored, now)
         studies = None if stored.studies is None else frozenset(stored.studies)
-        return Caller(f"key:{prefix}", frozenset(map(Scope, stored.scopes)), studies)
+        ends_at = FOREVER if stored.expires_at is None else stored.expires_at
+        return Caller(f"key:{prefix}", frozenset(map(Scope, stored.scopes)), studies, ends_at)
 
     def was_made(self, text: str) -> bool:
         """Whether this is one of the keys, valid or not, as the database listed them in the last second. However often

@@ -187,9 +187,11 @@ class LiveStudies:
         while self._followed:
             await asyncio.sleep(POLL_SECONDS)
             with suppress(ServiceError):  # a database that does not answer shows in the readiness
-                for study, latest in (await run_sync(latest_revisions, database, sorted(self._followed))).items():
+                known = {study: followed.latest for study, followed in self._followed.items()}
+                for study, latest in (await run_sync(latest_revisions, database, sorted(known))).items():
                     followed = self._followed.get(study)
-                    if followed is not None and latest != followed.latest:
+                    # Somebody who joined meanwhile may have seen a later revision than this look did.
+                    if followed is not None and followed.latest == known[study] != latest:
                         await self._renew(database, study, followed, latest)
 
     async def _renew(self, database: Database, study: str, followed: FollowedStudy, latest: int) -> None:
@@ -198,6 +200,7 @@ class LiveStudies:
             after = max(followed.latest, latest - AT_ONCE)
             new = await run_sync(events_of_study, database, study, after, latest)
             followed.events = dict(sorted((followed.events | new).items())[-AT_ONCE:])
+            latest = max(latest, followed.latest)
         followed.latest = latest
         followed.tell()
 

@@ -60,7 +60,8 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         "GET /v1/planning/median-time",
     ),
     Scope.READ_PATIENTS: (
-        f"GET {_STUDY}/patients", f"GET {_PATIENT}", f"GET {_PATIENT}/history", f"GET {_STUDY}/set-aside",
+        f"GET {_STUDY}/patients", f"GET {_PATIENT}", f"GET {_PATIENT}/history", f"GET {_PATIENT}/verdicts",
+        f"GET {_STUDY}/set-aside",
         f"GET {_STUDY}/datasets/{{name}}", f"GET {_STUDY}/series", f"GET {_LIST}", f"POST {_LIST}",
         *(f"GET {_FHIR}/{name}{rest}" for name in _TYPES
           for rest in ("", "/{id}", "/{id}/_history", "/{id}/_history/{version}")),

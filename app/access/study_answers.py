@@ -3,7 +3,7 @@
 Everything here and all that it imports is loaded by worker processes, so nothing of it knows HTTP.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -33,8 +33,21 @@ class Workplace:
     cohorts: KeptCohorts
 
 
-Work = Callable[[Workplace], bytes]
-"""A piece of computing: a function of a module and its arguments (`functools.partial`)."""
+Work = Callable[[Workplace], bytes | Iterator[bytes]]
+"""A piece of computing: a function of a module and its arguments (`functools.partial`). It gives the whole answer, or
+one part after the other.
+"""
+
+
+def parts_of(work: Work, place: Workplace) -> Iterator[bytes]:
+    """What the work gives, in parts."""
+    made = work(place)
+    if isinstance(made, bytes):
+        yield made
+    else:
+        yield from made
+
+
 Compute = Callable[[Header, Cohort, Protocol], bytes]
 
 

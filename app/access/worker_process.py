@@ -1,7 +1,7 @@
 """One worker process: what runs in it, and what the service holds of it.
 
-The two ends of a pipe connect them. The service sends a piece of work, and the worker sends a refusal or the bytes of
-the answer. A worker that is stopped is killed by its number, in the middle of its work, and another one is started.
+The two ends of a pipe connect them. The service sends a piece of work, and the worker sends the parts of the answer, or
+a refusal. A worker that is stopped is killed by its number, in the middle of its work, and another one is started.
 
 A worker ends by itself when the service has gone, also during its work; when it has used up the seconds of processor
 that a question may cost (the system then ends it by SIGPROF); and when a person was erased from a study whose cohort it
@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from app.access.kept_cohorts import KeptCohorts
-from app.access.study_answers import Work, Workplace
+from app.access.study_answers import Work, Workplace, parts_of
 from app.errors import ServiceError
 from app.log import places
 from app.store.engine import Database, kind_of
@@ -87,20 +88,30 @@ class WorkerProcess:
         """Whether the process runs. This does not wait."""
         return self._process.is_alive()
 
-    def ask(self, work: Work) -> bytes:
-        """The bytes that the work gives. Raises the refusal of the work, or `WorkerEnded`."""
+    def ask(self, work: Work, take: Callable[[bytes], object]) -> None:
+        """Let `take` have each part of what the work gives. Raises the refusal of the work, or `WorkerEnded`, also
+        after some parts.
+        """
+        message = self._received(work)
+        while isinstance(message, bytes):
+            take(message)
+            message = self._received()
+        if message is not None:
+            raise message
+
+    def _received(self, work: Work | None = None) -> bytes | ServiceError | None:
+        """The next part of the answer, a refusal, or `None` at the end; `work` is sent before."""
         try:
-            self._pipe.send(work)
-            refusal: ServiceError | None
-            refusal, said = self._pipe.recv()
-            for line in said:
-                log.warning(line)
-            if refusal is None:
-                return self._pipe.recv_bytes()
+            if work is not None:
+                self._pipe.send(work)
+            message: bytes | str | ServiceError | None = self._pipe.recv()
+            while isinstance(message, str):  # a line for the log
+                log.warning(message)
+                message = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join(self.END_SECONDS)
             raise WorkerEnded(self._process.exitcode) from None
-        raise refusal
+        return message
 
     def kill(self) -> None:
         """End the process now, whatever it does. This does not wait."""
@@ -142,23 +153,27 @@ def work_off(pipe: Connection, settings: WorkerSettings) -> None:
             except EOFError:
                 return
             signal.setitimer(signal.ITIMER_PROF, settings.cpu_seconds)
-            refusal, answer = _result(work, place)
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            pipe.send((refusal, said))
-            if refusal is None:
-                pipe.send_bytes(answer)
-            said.clear()
+            for message in _messages(work, place):
+                if not isinstance(message, bytes):
+                    signal.setitimer(signal.ITIMER_PROF, 0)
+                    while said:
+                        pipe.send(said.pop(0))
+                pipe.send(message)
             place.cohorts.write_segments(place.database)
 
 
-def _result(work: Work, place: Workplace) -> tuple[ServiceError | None, bytes]:
-    """The refusal or the answer. Of an unexpected error, only its type and its place in the code leave the process."""
+def _messages(work: Work, place: Workplace) -> Iterator[bytes | ServiceError | None]:
+    """The parts of the answer, then `None`, or a refusal. Of an unexpected error, only its type and its place in the
+    code leave the process.
+    """
     try:
-        return None, work(place)
+        yield from parts_of(work, place)
     except ServiceError as refusal:
-        return refusal, b""
+        yield refusal
     except Exception as error:  # the service answers 500
-        return ServiceError(f"{type(error).__name__} at {places(error)}"), b""
+        yield ServiceError(f"{type(error).__name__} at {places(error)}")
+    else:
+        yield None
 
 
 def _holds_erased(place: Workplace) -> bool:

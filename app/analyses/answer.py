@@ -216,6 +216,12 @@ class Claim(Grouped):
     week: int | None = Field(
         default=None, exclude_if=is_none, description="The week, where it is about one.", examples=[2]
     )
+    scale: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Scale of the differences, where an answer compares on several.",
+        examples=["raw"],
+    )
     text: str = Field(description="The conclusion, or what cannot be concluded.", examples=["MMT improved."])
     direction: str | None = Field(
         description="`improvement` or `worsening`; `increase` or `decrease` where neither end is better; null without "

@@ -116,6 +116,7 @@ def change(
     family: str,
     measure: str,
     week: int | None = None,
+    scale: str | None = None,
 ) -> Claim:
     """`subject` is higher or lower than `reference`: p is at most alpha, and the centre has a sign, which is named."""
     because, direction = ["significant"], None
@@ -143,6 +144,7 @@ def change(
         code=code,
         measure=measure,
         week=week,
+        scale=scale,
         text=_sentence(text),
         direction=direction,
         n=tested.n,
@@ -170,7 +172,10 @@ def onset_week(weeks: Mapping[int, ChangeTest], *, better: Direction | None, alp
     return OnsetWeek(first, side, None if side else "no_beneficial_direction", last.rises)
 
 
-def onset(subject: str, found: OnsetWeek, weeks: Mapping[int, ChangeTest], *, family: str, measure: str) -> list[Claim]:
+def onset(
+    subject: str, found: OnsetWeek, weeks: Mapping[int, ChangeTest], *, family: str, measure: str,
+    scale: str | None = None,
+) -> list[Claim]:  # fmt: skip
     """An onset needs one direction from its week to the last, the beneficial one. A run in the other direction is an
     onset of worsening, and where neither is known to be better an onset of change.
     """
@@ -178,7 +183,7 @@ def onset(subject: str, found: OnsetWeek, weeks: Mapping[int, ChangeTest], *, fa
     if found.week is None or found.rises is None:
         why: str = found.reason or "no_direction"
         text = f"No onset is shown for {subject}: {BECAUSE[why][0].lower()}{BECAUSE[why][1:]}"
-        return [_no_onset(text, why, n, measure)]
+        return [_no_onset(text, why, n, measure, scale)]
     run = (
         f"from week {found.week} up to week {max(weeks)}, {subject} is {_higher(found.rises)} than at baseline at "
         f"every week compared ({family})"
@@ -187,6 +192,7 @@ def onset(subject: str, found: OnsetWeek, weeks: Mapping[int, ChangeTest], *, fa
         code=_ONSETS[found.direction],
         measure=measure,
         week=found.week,
+        scale=scale,
         text=_sentence(f"{run}: {_words(found.direction)}."),
         direction=found.direction or ("increase" if found.rises else "decrease"),
         n=n,
@@ -196,7 +202,7 @@ def onset(subject: str, found: OnsetWeek, weeks: Mapping[int, ChangeTest], *, fa
     if found.direction == "improvement":
         return [claim]
     why = "not_beneficial" if found.direction else "no_beneficial_direction"
-    return [_no_onset(f"No onset of improvement is shown for {subject}: {run}.", why, n, measure), claim]
+    return [_no_onset(f"No onset of improvement is shown for {subject}: {run}.", why, n, measure, scale), claim]
 
 
 _ONSETS: dict[Side | None, str] = {
@@ -206,8 +212,10 @@ _ONSETS: dict[Side | None, str] = {
 }
 
 
-def _no_onset(text: str, why: str, n: int, measure: str) -> Claim:
-    return Claim(code="onset", measure=measure, text=text, direction=None, n=n, supported=False, because=(why,))
+def _no_onset(text: str, why: str, n: int, measure: str, scale: str | None) -> Claim:
+    return Claim(
+        code="onset", measure=measure, scale=scale, text=text, direction=None, n=n, supported=False, because=(why,)
+    )
 
 
 def rate(

@@ -132,7 +132,7 @@ def _rate(context: Context, declared: Response, definition: Definition, verdict:
         reason=estimate.reason,
         intervals=estimate.intervals,
         all_treated=of_all_treated(context, verdict.responder, ~verdict.judged, last_day(context.study, rule)),
-        patients=_verdicts(context, rule, verdict) if context.listed else None,
+        patients=verdicts(context, rule) if context.listed else None,
     )
 
 
@@ -162,7 +162,9 @@ def _in_words(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _verdicts(context: Context, rule: ResponseRule, verdict: ResponseVerdicts) -> tuple[Verdict, ...]:
+def verdicts(context: Context, rule: ResponseRule) -> tuple[Verdict, ...]:
+    """What a rule says of each patient that is listed."""
+    verdict = context.study.response(rule)
     values = values_at(context.study, rule.measure, context.study.judged_row(rule))
     rows = zip(context.ids, verdict.responder, verdict.reason, values, strict=True)
     return tuple(

@@ -373,6 +373,7 @@ def _changes(context: Context, rows: Sequence[WeekChange]) -> list[Claim]:
             family=_family(rows),
             measure=row.measure,
             week=row.week,
+            scale=row.scale,
         )
         for row in rows
     ]
@@ -380,7 +381,8 @@ def _changes(context: Context, rows: Sequence[WeekChange]) -> list[Claim]:
 
 def _onset_claims(context: Context, rows: Sequence[WeekChange], found: OnsetWeek) -> list[Claim]:
     weeks = {row.week: tested(row) for row in rows}
-    return onset(_subject(rows[0]), found, weeks, family=_family(rows), measure=rows[0].measure)
+    measure, scale = rows[0].measure, rows[0].scale
+    return onset(_subject(rows[0]), found, weeks, family=_family(rows), measure=measure, scale=scale)
 
 
 def _subject(row: WeekChange) -> str:

@@ -19,9 +19,11 @@ from app.http.dependencies import IDENTIFIER, State
 from app.http.metrics import MEDIA_TYPE as METRICS
 from app.http.openapi import JSON, answers, openapi, openapi_yaml, reference, refuses
 from app.http.problems import KINDS, ProblemCode, ProblemKind, ProblemKinds, kind_of, unknown_name
+from app.http.repeated import REPEATABLE, Repeatable
 from app.http.responses import matches, reply
+from app.http.routing import Operations
 
-health = APIRouter(tags=["service"])
+health = Operations(tags=["service"])
 """The routes of the health checks and the metrics."""
 router = APIRouter(tags=["service"])
 Slug = Annotated[
@@ -50,8 +52,9 @@ class Health(BaseModel):
     summary="Is the process alive?",
     responses={200: answers("It is alive.", reference(Health)), **refuses()},
 )
-async def livez(caller: CallerOf) -> Response:
+async def livez(request: Request, caller: CallerOf) -> Response:
     """Answers while the process runs. The database is not checked."""
+    request.scope[REPEATABLE] = Repeatable()
     return _health("alive", caller)
 
 

@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import Depends, Path, Query, Response
 from pydantic import ConfigDict, Field, create_model
 
 from app.access.callers import Caller, Scope
@@ -32,6 +32,7 @@ from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, JsonBody, Now, StudyId, latest
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.http.responses import etag_from, matches, tagged
+from app.http.routing import Operations
 from app.protocol.model import Protocol
 from app.readers.json_timelines import read_model
 from app.store.audit import everyone_was_read, was_read
@@ -43,7 +44,7 @@ from app.timeline.cohort import Cohort
 from app.timeline.document import Document, Many, Timeline
 from app.timeline.normalize import History, normalise
 
-router = APIRouter(tags=["analyses"])
+router = Operations(tags=["analyses"])
 
 
 @cache

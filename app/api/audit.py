@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.errors import Fault, FaultCode, Forbidden, InvalidDocument, MalformedDocument, NotFound
@@ -10,11 +10,12 @@ from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, Cursor, Limit, Now, State
 from app.http.openapi import answers, reference, refuses, specimen
 from app.http.responses import page
+from app.http.routing import Operations
 from app.store.audit import Listed, everyone_was_read, was_read
 from app.store.snapshot import audit_rows
 from app.timeline.times import Moment, instant_text, read_time
 
-router = APIRouter(tags=["service"])
+router = Operations(tags=["service"])
 _BEGIN = -(2**63)
 _PLAIN = ("caller", "address", "door", "operation", "scope", "status", "extent")
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict
 
 from app.access.study_answers import calculation
@@ -25,9 +25,10 @@ from app.errors import TakesTooLong
 from app.http.answers import Asker, Asking
 from app.http.dependencies import JsonBody
 from app.http.openapi import JSON, answers, reads, reference, refuses
+from app.http.routing import Operations
 from app.readers.json_timelines import read_model
 
-router = APIRouter()
+router = Operations()
 _AS_TEXT = ConfigDict(strict=False, extra="ignore")
 
 

@@ -1,14 +1,15 @@
 """The root: what this service is and where it goes on, and the commands to try first."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from app import __version__
 from app.access.callers import LOCAL, STRANGER
 from app.http.authentication import CallerOf, who_is_asked
 from app.http.dependencies import State
 from app.http.responses import address, reply
+from app.http.routing import Operations
 
-router = APIRouter()
+router = Operations()
 PLACES = {
     "studies": "/v1/studies",
     "protocols": "/v1/protocols",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 from pydantic import BaseModel, Field
 
 from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
@@ -13,6 +13,7 @@ from app.http.dependencies import At, Cursor, JsonBody, Limit, Now, State, Store
 from app.http.openapi import JSON, answers, reads, reference, refuses, specimen
 from app.http.problems import IntakeProposal
 from app.http.responses import address, page, reply
+from app.http.routing import Operations
 from app.readers.json_timelines import read_model
 from app.readers.suggestions import PROPOSALS
 from app.store import worklist
@@ -27,7 +28,7 @@ from app.timeline.document import Document, Text
 from app.timeline.receipts import Disposition
 from app.timeline.times import instant_text
 
-router = APIRouter(tags=["intake"])
+router = Operations(tags=["intake"])
 WAIT = 0.5
 """Seconds that an answer waits for refusals that are about to be counted."""
 _SEEN = "2026-11-22T10:00:00Z"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.types import Receive, Scope, Send
 
@@ -17,9 +17,10 @@ from app.errors import Fault, FaultCode, InvalidDocument, NotFound
 from app.http.authentication import CallerOf, StillValid, network_of
 from app.http.dependencies import State, StudyId
 from app.http.openapi import answers, reference, refuses, text
+from app.http.routing import Operations
 from app.store.engine import Database
 
-router = APIRouter(tags=["revisions"])
+router = Operations(tags=["revisions"])
 EVENTS = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
 LONGEST_SECONDS = 3600

@@ -5,11 +5,14 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from anyio import from_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 
+from app import SOFTWARE
 from app.access.callers import Scope
+from app.analyses.patient_verdicts import PatientVerdicts, patient_verdicts
 from app.api.intake import rehearsed_proposals
+from app.api.studies import ProtocolName
 from app.errors import (
     Absent,
     Conflict,
@@ -43,8 +46,17 @@ from app.http.dependencies import (
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NOT_MODIFIED, Responses, answers, reads, reference, refuses, specimen
 from app.http.problems import Proposed
-from app.http.receipts import ReceiptBody, ReceiptNote, ReceiptWanted, long_receipt, notes_document
-from app.http.responses import address, page, reply, tagged, written
+from app.http.receipts import (
+    ReceiptBody,
+    ReceiptNote,
+    ReceiptWanted,
+    Short,
+    long_receipt,
+    notes_document,
+    short_document,
+)
+from app.http.responses import address, etag_from, page, reply, tagged, written
+from app.http.routing import Operations
 from app.http.state import AppState
 from app.readers.json_timelines import read_timeline
 from app.store import ledger
@@ -71,10 +83,11 @@ from app.timeline.document import (
     Timeline,
 )
 from app.timeline.normalize import History
+from app.timeline.receipts import ShortReceipts
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import AssessmentCode, Diagnosis, LabCode, Sex, Status
 
-router = APIRouter(tags=["patients"], route_class=KeyedRoute)
+router = Operations(tags=["patients"], route_class=KeyedRoute)
 FORMAT = "native-json"
 RESULT = {
     "code": "CK", "time": "2005-03-16T09:48:00+09:00", "value": 1101, "unit": "U/L", "upper_limit": 163, "lab": "A",
@@ -125,10 +138,11 @@ class TimelineOutcome(BaseModel):
         examples=[{"added": 101, "superseded": 0, "unchanged": 0}],
     )
     receipt: ReceiptBody = Field(description="What happened to each fact.", examples=[specimen(ReceiptBody)])
+    short: Short = None
     proposals: Proposed = None
 
 
-def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
+def outcome_document(outcome: ledger.Outcome, short: ShortReceipts) -> dict[str, Any]:
     """The outcome of a timeline as a JSON object, to be written once."""
     return {
         "patient": outcome.patient,
@@ -136,6 +150,7 @@ def outcome_document(outcome: ledger.Outcome) -> dict[str, Any]:
         "revision": outcome.revision,
         "counts": outcome.counts.as_dict(),
         "receipt": long_receipt(outcome.receipt),
+        **short_document(short),
     }
 
 
@@ -147,8 +162,8 @@ def _read_history(patient: str, body: bytes, now: int, patients: NativePatients)
     return history
 
 
-def _answer(request: Request, store: Database, study: str, outcome: ledger.Outcome) -> Response:
-    document = outcome_document(outcome) | rehearsed_proposals(store, study)
+def _answer(request: Request, store: Database, study: str, outcome: ledger.Outcome, short: ShortReceipts) -> Response:
+    document = outcome_document(outcome, short) | rehearsed_proposals(store, study)
     if outcome.status != "created":
         return reply(document)
     location = address(request, f"/v1/studies/{study}/patients/{outcome.patient}")
@@ -271,7 +286,7 @@ def put_timeline(
         outcome = batches.replace_timeline(
             submitter, patients, history, if_match=if_match, only_new=only_new, readmit=readmit == "true"
         )
-    return _answer(request, store, study, outcome)
+    return _answer(request, store, study, outcome, submitter.short)
 
 
 @router.post(
@@ -300,7 +315,48 @@ def post_events(
     with submitter.refusals_counted():
         # No name holds the history, so that its memory is free when the answer is written.
         outcome = batches.add_timeline(submitter, patients, _read_history(patient, body, now, patients))
-    return _answer(request, store, study, outcome)
+    return _answer(request, store, study, outcome, submitter.short)
+
+
+class VerdictsOfPatient(PatientVerdicts):
+    """The verdicts about one patient, with what they are from. What depends on other patients is not here: rates,
+    tests and claims are in the answers to the questions.
+    """
+
+    patient: str = Field(description="The patient.", examples=["P01"])
+    study: str = Field(description="The study.", examples=["demo"])
+    revision: int = Field(description="The revision that was read.", examples=[16])
+    as_of: str = Field(description="When it was received.", examples=["2026-11-22T10:00:00Z"])
+    protocol: ProtocolName = Field(
+        description="The protocol in force.", examples=[{"id": "seed-2008", "digest": "sha256:..."}]
+    )
+    software: str = Field(description="The version of the service.", examples=["myoresponse 0.1.0"])
+
+
+@router.get(
+    "/v1/studies/{study}/patients/{patient}/verdicts",
+    operation_id="getVerdicts",
+    summary="Read the verdicts about a patient",
+    responses={
+        200: answers("Each verdict, or why there is none.", reference(VerdictsOfPatient), "ETag"),
+        304: NOT_MODIFIED,
+        **refuses(NotFound, Erased),
+    },
+)
+def get_verdicts(
+    study: StudyId, patient: PatientId, store: Store, at: At, if_none_match: IfNoneMatch = None
+) -> Response:
+    """What the definitions of the protocol say of one patient, from the facts of this patient alone: the response by
+    each rule and the time with normal CK, or why the patient is left out. They are the verdicts that the questions list
+    with `patients=true` under the protocol of the study.
+    """
+    with study_at(store, study, at) as snapshot:
+        protocol, cohort = snapshot.protocol, snapshot.cohort_of_person(patient)
+        tag = snapshot.etag(etag_from("verdicts", patient, *snapshot.tag()))
+    head = {"patient": patient, "study": study, "revision": snapshot.revision, "as_of": snapshot.as_of,
+            "protocol": {"id": protocol.id, "digest": protocol.digest}, "software": SOFTWARE}  # fmt: skip
+    found = patient_verdicts(cohort, protocol).model_dump(mode="json")
+    return tagged(written(head | found), tag, if_none_match)
 
 
 class ErasureOutcome(BaseModel):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from app.errors import Erased, NotFound, PreconditionFailed
@@ -11,6 +11,7 @@ from app.http.dependencies import IDENTIFIER, At, IfMatch, IfNoneMatch, JsonBody
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses
 from app.http.problems import unknown_name
 from app.http.responses import reply, tagged, written
+from app.http.routing import Operations
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS, with_own_id
 from app.readers.json_timelines import read_model
@@ -18,7 +19,7 @@ from app.store import studies
 from app.store.snapshot import study_at
 from app.submission.loop import Submitter
 
-router = APIRouter(tags=["protocols"])
+router = Operations(tags=["protocols"])
 
 PresetId = Literal[
     "seed-2008", "myositis-2026", "relative-20", "acr-eular-2016-adult", "acr-eular-2016-juvenile", "imacs-2004"

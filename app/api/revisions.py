@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 
 from app.access.callers import Scope
@@ -17,13 +17,14 @@ from app.http.authentication import CallerOf
 from app.http.dependencies import Cursor, Flag, IfNoneMatch, Limit, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.http.responses import etag_from, link, matches, next_page, page, tagged
+from app.http.routing import Operations
 from app.store.audit import everyone_was_read
 from app.store.revisions import AsOf, RevisionRecord
 from app.store.snapshot import study_at
 from app.timeline.receipts import Disposition
 from app.timeline.times import instant_text
 
-router = APIRouter(tags=["revisions"])
+router = Operations(tags=["revisions"])
 
 
 class RevisionSummary(BaseModel):

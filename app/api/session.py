@@ -1,15 +1,16 @@
 """The routes of a session, for pages in a browser: make it from a key, read it, end it."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from app.access.callers import Caller
 from app.access.sessions import HOUR, Session, end_sessions, open_session
 from app.http.authentication import CallerOf, cookie_name, is_https
 from app.http.dependencies import Now, State
 from app.http.responses import reply
+from app.http.routing import Operations
 from app.timeline.times import instant_text
 
-router = APIRouter()
+router = Operations()
 
 
 @router.post("/v1/session", include_in_schema=False)

@@ -14,9 +14,6 @@ If a stream breaks, its answer has no last line. Every line that was answered is
 import asyncio
 import hashlib
 import logging
-import shutil
-import tempfile
-import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
@@ -34,6 +31,7 @@ from app.http.middleware import allow_stream
 from app.http.openapi import NDJSON
 from app.http.problems import count_refused, problem
 from app.http.receipts import facts_document, receipt_document
+from app.http.spool import Spool
 from app.readers.streams import Line, Lines
 from app.settings import Settings
 from app.submission.batches import ItemOutcome, in_order
@@ -43,9 +41,6 @@ log = logging.getLogger("myoresponse")
 
 PAUSE_SECONDS = 0.2
 """How long a line waits for other lines, to be stored in one transaction with them."""
-IN_MEMORY = 1_000_000
-"""Most bytes of outcomes that wait in memory; more wait on the disk."""
-PART_BYTES = 65_536
 TOLD_IN_FULL = 100
 """How many rejected lines with a problem of one kind are answered in full."""
 MOST_FAULTS_TOLD = 1_000
@@ -69,58 +64,6 @@ def item_document(outcome: ItemOutcome) -> dict[str, Any]:
         "receipt": None if outcome.receipt is None else receipt_document(outcome.receipt),
         "problem": None if outcome.error is None else problem(outcome.error).model_dump(mode="json"),
     }
-
-
-def _new_file() -> tempfile.SpooledTemporaryFile[bytes]:
-    return tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
-
-
-class Spool:
-    """A buffer of bytes between a task that writes and a task that reads. It is full with `most` bytes; it keeps more
-    if they are written at once. `taken` counts all bytes that were read.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._file = _new_file()
-        self._lock = threading.Lock()
-        self._most = most
-        self._read = self._written = self.taken = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether so much waits that nothing should be added."""
-        return self._written - self._read >= self._most
-
-    def write(self, content: bytes) -> None:
-        """Add bytes."""
-        with self._lock:
-            self._file.seek(self._written)
-            self._file.write(content)
-            self._written += len(content)
-
-    def read(self) -> bytes:
-        """The next bytes; empty if all were read."""
-        with self._lock:
-            if self._read == self._written or self._read > self._most:
-                self._forget()
-            self._file.seek(self._read)
-            part = self._file.read(min(PART_BYTES, self._written - self._read))
-            self._read += len(part)
-            self.taken += len(part)
-            return part
-
-    def _forget(self) -> None:
-        """Give back the space of what was read."""
-        old, self._file = self._file, _new_file()
-        old.seek(self._read)
-        shutil.copyfileobj(old, self._file, PART_BYTES)
-        old.close()
-        self._read, self._written = 0, self._written - self._read
-
-    def close(self) -> None:
-        """Delete the content."""
-        with self._lock:
-            self._file.close()
 
 
 class Arrivals:

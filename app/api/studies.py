@@ -5,16 +5,29 @@ from functools import cache
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from app.api.protocols import Declared, protocol_of
 from app.errors import Accepts, MalformedDocument, NotFound, PreconditionFailed
 from app.http.authentication import CallerOf, Client
-from app.http.dependencies import Cursor, IfMatch, IfNoneMatch, JsonBody, Limit, Now, State, Store, StudyId, Writing
+from app.http.dependencies import (
+    Cursor,
+    IfMatch,
+    IfNoneMatch,
+    JsonBody,
+    Limit,
+    Now,
+    OnlyIfAbsent,
+    State,
+    Store,
+    StudyId,
+    Writing,
+)
 from app.http.openapi import JSON, NOT_MODIFIED, answers, reads, reference, refuses, specimen
 from app.http.responses import address, page, reply, tagged, written
+from app.http.routing import Operations
 from app.protocol.parts import contradiction
 from app.protocol.presets import SEED_2008
 from app.readers.charsets import Charset
@@ -28,7 +41,7 @@ from app.timeline.document import TEXT_PATTERN, Document, Text
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import UNITS, Meaning, unit_alias_fault
 
-router = APIRouter(tags=["studies"])
+router = Operations(tags=["studies"])
 
 
 @cache
@@ -277,7 +290,7 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     if if_match is None:
         return
     named = {tag.strip() for tag in if_match.split(",")}
-    if not studies.is_known(transaction, study):
+    if not studies.lock(transaction, study):
         raise PreconditionFailed("If-Match was sent, but the study does not exist.")
     body = written(summary(studies.get_study(transaction, study))).decode()
     if "*" not in named and keyed_etag(transaction, study, body) not in named:
@@ -296,18 +309,28 @@ def check_unchanged(transaction: Transaction, study: str, if_match: str | None) 
     },
 )
 def put_study(
-    request: Request, study: StudyId, store: Writing, body: JsonBody, now: Now, client: Client, if_match: IfMatch = None
+    request: Request,
+    study: StudyId,
+    store: Writing,
+    body: JsonBody,
+    now: Now,
+    client: Client,
+    if_match: IfMatch = None,
+    if_none_match: OnlyIfAbsent = None,
 ) -> Response:
-    """Create or change a study. The same content again changes nothing. A change makes a new revision."""
+    """Create or change a study. The same content again changes nothing. A change makes a new revision.
+    `If-None-Match: *` allows only to create.
+    """
     declared = read_model(body, StudyDefinition)
     names = [field.name for field in fields(studies.FeedDefinition)]
     feeds = studies.FeedDefinition(**{name: getattr(declared, name) for name in names})
     protocol = protocol_of(declared.protocol) if "protocol" in declared.model_fields_set else None
     definition = studies.StudyDeclaration(declared.name, protocol, declared.time_zone, declared.test, feeds)
+    only_new = if_none_match is not None
 
     def declare(transaction: Transaction) -> tuple[studies.StudyOutcome, studies.Study]:
         check_unchanged(transaction, study, if_match)
-        outcome = studies.put_study(transaction, study, definition, client=client, received_at=now)
+        outcome = studies.put_study(transaction, study, definition, client=client, received_at=now, only_new=only_new)
         return outcome, studies.get_study(transaction, study)
 
     outcome, stored = Submitter(store, study, "study", now).commit(declare)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, Field, create_model
 from starlette.types import Message
 
@@ -15,8 +15,17 @@ from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, l
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refused_with, refuses, shared, specimen, text
 from app.http.problems import Problem, Proposed, count_refused
-from app.http.receipts import FACTS_EXAMPLE, ReceiptBody, ReceiptWanted, facts_document
+from app.http.receipts import (
+    FACTS_EXAMPLE,
+    NotListed,
+    ReceiptBody,
+    ReceiptWanted,
+    Short,
+    facts_document,
+    short_document,
+)
 from app.http.responses import reply
+from app.http.routing import Operations
 from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
 from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
@@ -27,9 +36,9 @@ from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
 from app.submission.streams import Stream
 from app.timeline.document import LabResult, Timeline
-from app.timeline.receipts import Disposition
+from app.timeline.receipts import Disposition, ShortReceipts
 
-router = APIRouter(tags=["patients"], route_class=KeyedRoute)
+router = Operations(tags=["patients"], route_class=KeyedRoute)
 
 CSV = "text/csv"
 FORMATS = {JSON: "native-json", NDJSON: "native-ndjson"}
@@ -83,6 +92,7 @@ class BatchOutcome(BaseModel):
     items: list[BatchItem] = Field(description="One outcome for each item.", examples=[[specimen(BatchItem)]])
     counts: dict[ItemStatus, int] = Field(description="Items by status.", examples=[{"created": 15, "rejected": 1}])
     facts: Facts
+    short: Short = None
     proposals: Proposed = None
 
 
@@ -101,6 +111,7 @@ class BatchRefusal(Problem):
     facts: dict[Disposition, int] | Absent = Field(
         default=None, description="The sum of the `counts` of all receipts.", examples=[FACTS_EXAMPLE]
     )
+    short: NotListed | Absent = Field(default=None, description="As in the outcome.", examples=[specimen(NotListed)])
     rows: int | Absent = Field(default=None, description="As in the outcome.", examples=[412])
     skipped: dict[Literal["code", "value"], int] | Absent = Field(
         default=None, description="As in the outcome.", examples=[{"code": 3}]
@@ -195,7 +206,7 @@ def post_timelines(
     with submitter.refusals_counted():
         items = READERS[content_type](body, latest(now), patients.who)
         outcomes = store_timelines(submitter, patients, items, atomic=atomic == "true")
-    return _outcomes(request, store, study, outcomes)
+    return _outcomes(request, store, study, outcomes, submitter.short)
 
 
 def _outcomes(
@@ -203,6 +214,7 @@ def _outcomes(
     store: Database,
     study: str,
     outcomes: Sequence[ItemOutcome],
+    short: ShortReceipts,
     faults: Sequence[Fault] = (),
     **more: Any,  # noqa: ANN401 - JSON
 ) -> Response:
@@ -214,7 +226,11 @@ def _outcomes(
     count_refused(request.scope, [each for each in refused if not faults or not isinstance(each, InvalidDocument)])
     facts = facts_document(facts_of(outcomes))
     items = (item_document(outcome) for outcome in outcomes)  # made when they are written: all need much memory
-    counts = {"counts": counted(outcomes), "facts": facts, **more} | rehearsed_proposals(store, study)
+    counts = (
+        {"counts": counted(outcomes), "facts": facts, **more}
+        | short_document(short)
+        | rehearsed_proposals(store, study)
+    )
     if outcomes and all(map(lost, outcomes)):
         raise NothingKept(faults=faults, members={"items": list(items)} | counts)
     count_refused(request.scope, [InvalidDocument(faults=faults)] if faults else [])
@@ -316,6 +332,7 @@ class LabsOutcome(BaseModel):
         description="Rows that are not ours: another analyte (`code`), or no value (`value`).",
         examples=[{"code": 3, "value": 1}],
     )
+    short: Short = None
     proposals: Proposed = None
 
 
@@ -387,7 +404,9 @@ def post_labs(
         store, study, body, dialect, secret=secret, now=now, client=client, atomic=atomic == "true",
         full=receipt is not None,
     )  # fmt: skip
-    return _outcomes(request, store, study, stored.items, stored.faults, rows=stored.rows, skipped=stored.skipped)
+    return _outcomes(
+        request, store, study, stored.items, stored.short, stored.faults, rows=stored.rows, skipped=stored.skipped
+    )
 
 
 @router.get(

@@ -13,7 +13,7 @@ import numpy as np
 from app.analyses import Options
 from app.analyses import report as whole_report
 from app.analyses.answer_document import Header
-from app.datasets import events, results, subjects, times, visits
+from app.datasets import arrow_lines, events, results, subjects, times, visits
 from app.datasets.parameters import Origin
 from app.datasets.variables import Column, Dataset, DatasetDescription
 from app.derive.chunks import neighbours
@@ -46,13 +46,20 @@ def dataset(name: str, header: Header, cohort: Cohort, protocol: Protocol, sourc
     """
     if name == "ard":
         yield results.ard(header, whole_report(cohort, protocol, Options()))
-        return
+    else:
+        yield from rows_of_patients(name, header.study or "", cohort, protocol, sources)
+
+
+def rows_of_patients(
+    name: str, study_name: str, cohort: Cohort, protocol: Protocol, sources: Sources
+) -> Iterator[Dataset]:
+    """A dataset other than `ard` in pieces. The rows of a patient depend on that patient only."""
     make = {"adsl": subjects.adsl, "adeff": visits.adeff, "adtte": times.adtte, "adae": events.adae}[name]
     numbers = np.arange(1, len(cohort) + 1)
     values = sum(np.searchsorted(table.patient, numbers) for table in (cohort.labs, cohort.assessments))
     for first, stop in neighbours(values + numbers, ROWS_AT_ONCE):
         study = DerivedStudy(cohort.between(first, stop), protocol)
-        yield make(Origin(header.study or "", study, sources.between(cohort, first, stop)))
+        yield make(Origin(study_name, study, sources.between(cohort, first, stop)))
 
 
 def as_csv(pieces: Iterable[Dataset]) -> Iterator[str]:
@@ -63,8 +70,18 @@ def as_csv(pieces: Iterable[Dataset]) -> Iterator[str]:
         yield from itertools.islice(lines, 1 if number else 0, None)
 
 
+def csv_parts(description: DatasetDescription, pieces: Iterable[Dataset]) -> Iterator[bytes]:
+    """The same bytes in parts: the names of the columns at once, then the lines of each piece."""
+    yield b"".join(map(str.encode, as_csv([Dataset(description, ((),) * len(description.variables))])))
+    for piece in pieces:
+        if arrow_lines.is_installed():
+            yield arrow_lines.lines(piece)
+        else:
+            yield "".join(itertools.islice(as_csv([piece]), 1, None)).encode()
+
+
 def _cells(column: Column) -> Sequence[Cell]:
     return [datum.isoformat() if isinstance(datum, date) else datum for datum in column]
 
 
-__all__ = ["NAMES", "Dataset", "DatasetDescription", "as_csv", "dataset", "describe"]
+__all__ = ["NAMES", "Dataset", "DatasetDescription", "as_csv", "csv_parts", "dataset", "describe", "rows_of_patients"]

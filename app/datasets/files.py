@@ -1,11 +1,12 @@
 """A dataset of a stored study as the bytes of a file. Worker processes load this module."""
 
-import io
+from collections.abc import Iterator
 
 from app.access.study_answers import Workplace, header
-from app.datasets import as_csv, dataset
+from app.datasets import DatasetDescription, csv_parts, dataset, describe, rows_of_patients
 from app.datasets.parquet import as_parquet
 from app.datasets.transport import as_transport
+from app.protocol.model import Protocol
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
 
@@ -23,6 +24,20 @@ def dataset_file(study: str, at: AsOf, name: str, media_type: str, place: Workpl
         return as_parquet(pieces, head)
     if media_type == TRANSPORT:
         return as_transport(pieces, head)
-    file = io.BytesIO()
-    file.writelines(map(str.encode, as_csv(pieces)))
-    return file.getvalue()
+    return b"".join(csv_parts(_described(name, protocol), pieces))
+
+
+def dataset_lines(study: str, at: AsOf, name: str, place: Workplace) -> Iterator[bytes]:
+    """A dataset other than `ard` as CSV in parts; each part is read from the database when the one before was taken."""
+    with study_at(place.database, study, at) as snapshot:
+        protocol = snapshot.protocol
+        pieces = (
+            piece
+            for cohort, sources in snapshot.cohorts_with_sources()
+            for piece in rows_of_patients(name, study, cohort, protocol, sources)
+        )
+        yield from csv_parts(_described(name, protocol), pieces)
+
+
+def _described(name: str, protocol: Protocol) -> DatasetDescription:
+    return next(each for each in describe(protocol) if each.name == name)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.datasets.parquet import days_since
-from app.derive.analysis_values import AnalysisValues, post_dose_on_day_0
+from app.derive.analysis_values import AnalysisValues, after_death, post_dose_on_day_0
 from app.derive.ck_normality import UNKNOWN, borrow_limits, normality
 from app.derive.per_patient import first_reason, included, pick_int
 from app.derive.study import DerivedStudy
-from app.derive.visits import window
+from app.derive.visits import side_of_window
 from app.timeline.cohort import NO_TIME, Assessments, Bools, Floats, Ints, Labs, Words
 from app.timeline.source_facts import Sources
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
@@ -117,12 +117,6 @@ def measures_of(study: DerivedStudy) -> list[str]:
     return [*(LAB_CODES[i] for i in labs), *(ASSESSMENT_CODES[i] for i in scores)]
 
 
-def window_days(study: DerivedStudy, week: int) -> tuple[int, int]:
-    """First and last day of the window of a week other than 0; the window does not cross day 0."""
-    low, high = window(week, study.protocol.visits)
-    return (max(low, 1), high) if week > 0 else (low, min(high, -1))
-
-
 def _table(study: DerivedStudy, sources: Sources, measure: str) -> tuple[Labs | Assessments, Floats, Words]:
     cohort = study.cohort
     if measure in LAB_CODES:
@@ -162,19 +156,12 @@ def _left_out(
             mismatch |= ~np.isnan(table.scale_max) & (table.scale_max != scale.maximum)
         else:
             undeclared = ~no_row
-    died = np.array(
-        [
-            row.ended_day if row.ended_reason == "died" and row.ended_day is not None else NO_TIME
-            for row in study.cohort.patients
-        ],
-        dtype=np.int64,
-    )[table.patient]
     day0, instant0 = exposure.day0[table.patient], exposure.instant0[table.patient]
     return (
         ("not_treated", ~exposure.treated[table.patient]),
         ("scale_not_declared", undeclared),
         ("scale_mismatch", mismatch),
-        ("after_death", (died != NO_TIME) & (table.day > died)),
+        ("after_death", after_death(table, study.cohort)),
         ("day_0_post_dose", post_dose_on_day_0(table.day, table.instant, day0, instant0)),
     )
 
@@ -182,6 +169,6 @@ def _left_out(
 def _weeks(study: DerivedStudy, day: Ints, eligible: Bools) -> Ints:
     weeks = np.full(len(day), NO_TIME, dtype=np.int64)
     for week in study.protocol.visits.weeks:
-        low, high = window_days(study, week)
+        low, high = side_of_window(week, study.protocol.visits)
         weeks[eligible & (day >= low) & (day <= high)] = week
     return weeks

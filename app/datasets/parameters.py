@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.datasets.parquet import dates, yes_no
-from app.datasets.variables import Column, Variable, adam, ours
+from app.datasets.variables import CodedColumn, Column, Variable, adam, ours
 from app.derive.study import DerivedStudy
 from app.timeline.cohort import Ints
 from app.timeline.source_facts import Sources
@@ -98,15 +98,15 @@ class Origin:
     def identifiers(self, patient: Ints) -> dict[str, Column]:
         """The columns of `IDENTIFIERS` for rows of these patients."""
         subjects = self.subjects
-        return {"STUDYID": [self.name] * len(patient), "USUBJID": [subjects[i] for i in patient.tolist()]}
+        return {"STUDYID": CodedColumn([self.name] * len(subjects), patient), "USUBJID": CodedColumn(subjects, patient)}
 
     def populations(self, patient: Ints) -> dict[str, Column]:
         """The columns SAFFL, EFFFL and TRTSDT for rows of these patients."""
         study = self.study
         return {
-            "SAFFL": yes_no(study.safety[patient].tolist()),
-            "EFFFL": yes_no(study.efficacy[patient].tolist()),
-            "TRTSDT": dates(study.exposure.day0[patient]),
+            "SAFFL": CodedColumn(yes_no(study.safety.tolist()), patient),
+            "EFFFL": CodedColumn(yes_no(study.efficacy.tolist()), patient),
+            "TRTSDT": CodedColumn(dates(study.exposure.day0), patient),
         }
 
 

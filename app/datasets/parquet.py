@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from app.analyses.answer_document import Header
-from app.datasets.variables import Dataset, DatasetDescription
+from app.datasets.variables import CodedColumn, Column, Dataset, DatasetDescription, NumberColumn
 from app.errors import NotInstalled
 from app.timeline.cohort import NO_TIME, Bools, Floats, Ints
 from app.timeline.times import EPOCH_DAY
@@ -54,9 +54,21 @@ def as_parquet(pieces: Iterable[Dataset], header: Header) -> bytes:
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for piece in chain([first], remaining):
             typed = zip(variables, piece.columns, strict=True)
-            arrays = [pyarrow.array(column, types[each.type]) for each, column in typed]
+            arrays = [_array(column, types[each.type]) for each, column in typed]
             writer.write_table(pyarrow.table(arrays, schema=schema))
     return file.getvalue()
+
+
+def _array(column: Column, type: Any) -> Any:  # noqa: ANN401 - pyarrow publishes no types
+    import pyarrow  # noqa: PLC0415
+
+    match column:
+        case CodedColumn(words, place):
+            return pyarrow.array(words, type).take(pyarrow.array(place))
+        case NumberColumn(values):
+            return pyarrow.array(values, type, mask=~np.isfinite(values))
+        case _:
+            return pyarrow.array(column, type)
 
 
 def _file_metadata(description: DatasetDescription, header: Header) -> dict[str, str]:

@@ -5,12 +5,12 @@ from functools import partial
 from typing import Annotated, Literal
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import Field
 
 from app import SOFTWARE
 from app.datasets import NAMES, DatasetDescription, describe, parquet, transport
-from app.datasets.files import CSV, PARQUET, TRANSPORT, dataset_file
+from app.datasets.files import CSV, PARQUET, TRANSPORT, dataset_file, dataset_lines
 from app.datasets.series import AskedSeries, SeriesPage, series_of_study
 from app.datasets.variables import Variable
 from app.errors import Erased, NotAcceptable, NotFound, NotInstalled, TakesTooLong
@@ -19,6 +19,7 @@ from app.http.answers import Asker, Asking, despite_erasure
 from app.http.dependencies import IDENTIFIER, At, Cursor, IfNoneMatch, Limit, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses, specimen
 from app.http.responses import address, etag_from, link, matches, named_file, next_page, tagged, written
+from app.http.routing import Operations
 from app.protocol.model import Protocol
 from app.store.audit import everyone_was_read, was_read
 from app.store.engine import Database
@@ -26,7 +27,7 @@ from app.store.revisions import AsOf
 from app.store.snapshot import study_at
 from app.timeline.vocabulary import AssessmentCode, LabCode
 
-router = APIRouter(tags=["analyses"])
+router = Operations(tags=["analyses"])
 
 SUFFIXES = {"csv": CSV, "parquet": PARQUET, "xpt": TRANSPORT}
 _CHECKS = {PARQUET: parquet.check_installed, TRANSPORT: transport.check_installed}
@@ -153,8 +154,13 @@ async def _dataset_response(
     if matches(if_none_match, tag):
         return tagged(b"", tag, if_none_match)
     _, revision, *_ = origin
-    work = partial(dataset_file, study, AsOf(revision), name, media_type)
-    answer = tagged(await asker.computed(tag, work, study), tag, None, media_type)
+    answer: Response
+    if media_type == CSV and name != "ard":
+        answer = await asker.file_in_parts(partial(dataset_lines, study, AsOf(revision), name), media_type, study)
+        answer.headers["ETag"] = tag
+    else:
+        work = partial(dataset_file, study, AsOf(revision), name, media_type)
+        answer = tagged(await asker.computed(tag, work, study), tag, None, media_type)
     suffix = next(each for each, named in SUFFIXES.items() if named == media_type)
     answer.headers["Content-Disposition"] = f'attachment; filename="{study}-{name}-revision-{revision}.{suffix}"'
     return answer

@@ -1,17 +1,54 @@
 """The model of a dataset: the description of each variable, and one column of values for each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from app.estimate.results import Result
+from app.timeline.cohort import Floats, Ints
 
 Datum = str | int | float | date | None
 """The value of one cell of a dataset; `None` is a missing value."""
 Column = Sequence[Datum]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedColumn(Sequence[Datum]):
+    """A column in which few data stand many times: cell `i` is `words[place[i]]`."""
+
+    words: Sequence[Datum]
+    place: Ints
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def __iter__(self) -> Iterator[Datum]:
+        return map(self.words.__getitem__, self.place.tolist())
+
+    def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 - a cell, or some of them
+        return list(self)[at]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumberColumn(Sequence[Datum]):
+    """A column of numbers; NaN and infinite ones are missing."""
+
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Datum]:
+        finite = np.isfinite(self.values).tolist()
+        return iter([number if there else None for number, there in zip(self.values.tolist(), finite, strict=True)])
+
+    def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 - a cell, or some of them
+        return list(self)[at]
+
 
 VariableType = Literal["text", "integer", "number", "date"]
 

@@ -1,8 +1,12 @@
 """`adeff`: every value of every measure, with the visit that it stands for and its change from baseline."""
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from app.datasets.measured import REASONS, Measured, measured, measures_of, window_days
+import numpy as np
+from numpy.typing import NDArray
+
+from app.datasets.measured import REASONS, Measured, measured, measures_of
 from app.datasets.parameters import (
     EFFFL,
     IDENTIFIERS,
@@ -12,14 +16,14 @@ from app.datasets.parameters import (
     TRTSDT,
     YES,
     Origin,
-    Parameter,
     fact_address,
     in_sequence,
 )
-from app.datasets.parquet import adam_days, dates, integers, numbers, texts, yes
-from app.datasets.variables import Column, Dataset, DatasetDescription, adam, ours
-from app.derive.ck_normality import ABNORMAL, NORMAL
+from app.datasets.parquet import adam_days, dates, integers
+from app.datasets.variables import CodedColumn, Column, Dataset, DatasetDescription, Datum, NumberColumn, adam, ours
+from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
 from app.derive.exact_comparison import difference, ln_ratio
+from app.derive.visits import side_of_window
 from app.readers.csv_lines import digits
 from app.timeline.cohort import COMPARATORS, NO_TIME, Floats, Ints
 
@@ -99,123 +103,165 @@ DESCRIPTION = DatasetDescription(
 )  # fmt: skip
 
 
+_PARAMETERS = [PARAMETERS["CK"], LOG_CK, *(each for name, each in PARAMETERS.items() if name != "CK")]
+"""Every parameter in the order of PARAMN."""
+_REASONS = (None, *REASONS)
+
+Block = dict[str, NDArray[Any]]
+"""Rows of one parameter: a column of each number and code that the columns of the dataset are made from."""
+
+
 def adeff(origin: Origin) -> Dataset:
     """The dataset, ordered by patient, parameter and day."""
-    blocks: list[dict[str, Column]] = []
-    patients: list[Ints] = [np.zeros(0, dtype=np.int64)]
+    blocks: list[Block] = []
     present = set(measures_of(origin.study))
-    for number, measure in enumerate(PARAMETERS, 1):
-        if measure not in present:
-            continue
-        rows = measured(origin.study, origin.sources, measure)
-        blocks.append(_sent(origin, PARAMETERS[measure], number if measure == "CK" else number + 1, rows))
-        patients.append(rows.patient)
-        if measure == "CK":
-            positive = rows.point > 0
-            blocks.append(_logarithms(blocks[-1], rows, np.flatnonzero(positive)))
-            patients.append(rows.patient[positive])
-    patient = np.concatenate(patients)
-    order = np.argsort(patient, kind="stable").tolist()
-    names = [variable.name for variable in DESCRIPTION.variables]
-    columns: dict[str, Column] = {}
-    for name in names:
-        column = [cell for block in blocks for cell in block[name]] if name != "ASEQ" else []
-        columns[name] = [column[i] for i in order] if name != "ASEQ" else in_sequence(np.sort(patient))
-    return Dataset.of(DESCRIPTION, columns)
+    for measure in PARAMETERS:
+        if measure in present or measure == "CK":
+            rows = measured(origin.study, origin.sources, measure)
+            blocks.append(_sent(rows, _PARAMETERS.index(PARAMETERS[measure])))
+            if measure == "CK":
+                blocks.append(_logarithms(blocks[-1], np.flatnonzero(rows.point > 0)))
+    order = np.argsort(np.concatenate([block["patient"] for block in blocks]), kind="stable")
+    every = {name: np.concatenate([block[name] for block in blocks])[order] for name in blocks[0]}
+    return Dataset.of(DESCRIPTION, _columns(origin, every))
 
 
-def _sent(origin: Origin, parameter: Parameter, number: int, rows: Measured) -> dict[str, Column]:
+def _sent(rows: Measured, parameter: int) -> Block:
     """The rows of the values that were sent."""
     size = len(rows.patient)
     change = difference(rows.point, rows.base)
     with np.errstate(over="ignore"):
         relative = np.divide(100 * change, rows.base, out=np.full(size, np.nan), where=rows.base != 0)
+    reasons = map(_REASONS.index, rows.reason)
     return {
-        **origin.identifiers(rows.patient),
-        **origin.populations(rows.patient),
-        "PARAMCD": [parameter.code] * size,
-        "PARAM": [parameter.text] * size,
-        "PARAMN": [number] * size,
-        "PARAMTYP": [None] * size,
-        "AVAL": numbers(rows.point),
-        "AVALC": _bounds(rows),
-        "BASE": numbers(rows.base),
-        "CHG": numbers(change),
-        "PCHG": numbers(relative),
-        "ABLFL": yes(rows.baseline),
-        "ADT": dates(rows.date),
-        "ADY": integers(adam_days(rows.day)),
-        "ADY0": integers(rows.day),
-        **_visits(origin, rows),
-        "ANL01FL": yes(rows.chosen),
-        "ANL02FL": yes(rows.usable),
-        "ANLREAS": texts(rows.reason),
-        "ANRHI": numbers(rows.upper_limit),
-        "ANRIND": _indicators(rows.known),
-        "BNRIND": _indicators(rows.base_known),
-        "DTYPE": _substituted(rows),
-        "SRCID": texts(rows.address),
+        "patient": rows.patient,
+        "parameter": np.full(size, parameter),
+        "point": rows.point,
+        "base": rows.base,
+        "change": change,
+        "relative": relative,
+        "date": rows.date,
+        "day": rows.day,
+        "week": rows.week,
+        "baseline": rows.baseline,
+        "chosen": rows.chosen,
+        "usable": rows.usable,
+        "reason": np.fromiter(reasons, dtype=np.int64, count=size),
+        "value": rows.value,
+        "sign": rows.comparator,
+        "comparator": rows.comparator,
+        "limit": rows.upper_limit,
+        "known": rows.known,
+        "base_known": rows.base_known,
+        "address": rows.address,
     }
 
 
-def _logarithms(sent: dict[str, Column], rows: Measured, positive: Ints) -> dict[str, Column]:
+def _logarithms(sent: Block, positive: Ints) -> Block:
     """The rows of ln(CK), made from the rows of CK in `sent`."""
-    kept = positive.tolist()
-    copied: dict[str, Column] = {name: [column[i] for i in kept] for name, column in sent.items()}
-    point, base = rows.point[positive], rows.base[positive]
+    block = {name: column[positive] for name, column in sent.items()}
+    point, base, size = block["point"], block["base"], len(positive)
     with np.errstate(over="ignore", divide="ignore"):
         change = ln_ratio([point], [base])
-    size = len(kept)
-    none: Column = [None] * size
-    return copied | {
-        "PARAMCD": [LOG_CK.code] * size,
-        "PARAM": [LOG_CK.text] * size,
-        "PARAMN": [2] * size,
-        "PARAMTYP": ["DERIVED"] * size,
-        "AVAL": numbers(np.log(point)),
-        "AVALC": none,
-        "BASE": numbers(_ln(base)),
-        "CHG": numbers(change),
-        "PCHG": none,
-        "ANRHI": none,
-        "ANRIND": none,
-        "BNRIND": none,
+    nothing, unknown = np.full(size, np.nan), np.full(size, UNKNOWN)
+    return block | {
+        "parameter": np.full(size, _PARAMETERS.index(LOG_CK)),
+        "point": np.log(point),
+        "base": _ln(base),
+        "change": change,
+        "relative": nothing,
+        "sign": np.zeros(size, dtype=np.int64),
+        "limit": nothing,
+        "known": unknown,
+        "base_known": unknown,
     }
 
 
-def _visits(origin: Origin, rows: Measured) -> dict[str, Column]:
-    """The visit of each row and its window."""
-    weeks = rows.week.tolist()
-    days = {week: window_days(origin.study, week) for week in set(weeks) - {0, NO_TIME}}
-    low = np.array([days[week][0] if week in days else NO_TIME for week in weeks], dtype=np.int64)
-    high = np.array([days[week][1] if week in days else NO_TIME for week in weeks], dtype=np.int64)
-    high[rows.week == 0] = 0
-    targeted = (rows.week != 0) & (rows.week != NO_TIME)
-    target = np.where(targeted, 7 * rows.week, NO_TIME)
+def _columns(origin: Origin, rows: Block) -> dict[str, Column]:
+    patient = rows["patient"]
+    size = len(patient)
+    sequence = np.array(in_sequence(patient), dtype=np.int64)
+    day, (ady, ady0) = _distinct(rows["day"], lambda days: (integers(adam_days(days)), integers(days)))
+    week, visits = _distinct(rows["week"], lambda weeks: _visits(origin, weeks))
+    targeted = (rows["week"] != 0) & (rows["week"] != NO_TIME)
+    apart = np.where(targeted, np.abs(rows["day"] - np.where(targeted, 7 * rows["week"], 0)), NO_TIME)
+    date, (calendar,) = _distinct(rows["date"], lambda days: (dates(days),))
+    away, (differences,) = _distinct(apart, lambda days: (integers(days),))
+    kind, log = rows["parameter"], _PARAMETERS.index(LOG_CK)
+    words = {COMPARATORS[sign]: "HALFBOUND" if sign in ("<", "<=") else "BOUND" for sign in ("<", "<=", ">", ">=")}
     return {
-        "AVISIT": [None if week == NO_TIME else "Baseline" if week == 0 else f"Week {week}" for week in weeks],
-        "AVISITN": integers(rows.week),
+        **origin.identifiers(patient),
+        **origin.populations(patient),
+        "ASEQ": CodedColumn(range(1, int(sequence.max(initial=0)) + 1), sequence - 1),
+        "PARAMCD": CodedColumn([each.code for each in _PARAMETERS], kind),
+        "PARAM": CodedColumn([each.text for each in _PARAMETERS], kind),
+        "PARAMN": CodedColumn(range(1, len(_PARAMETERS) + 1), kind),
+        "PARAMTYP": CodedColumn(["DERIVED" if place == log else None for place in range(len(_PARAMETERS))], kind),
+        "AVAL": NumberColumn(rows["point"]),
+        "AVALC": _bounds(rows["sign"], rows["value"]),
+        "BASE": NumberColumn(rows["base"]),
+        "CHG": NumberColumn(rows["change"]),
+        "PCHG": NumberColumn(rows["relative"]),
+        "ABLFL": _yes(rows["baseline"]),
+        "ADT": CodedColumn(calendar, date),
+        "ADY": CodedColumn(ady, day),
+        "ADY0": CodedColumn(ady0, day),
+        **{name: CodedColumn(column, week) for name, column in visits.items()},
+        "AWTDIFF": CodedColumn(differences, away),
+        "ANL01FL": _yes(rows["chosen"]),
+        "ANL02FL": _yes(rows["usable"]),
+        "ANLREAS": CodedColumn(_REASONS, rows["reason"]),
+        "ANRHI": NumberColumn(rows["limit"]),
+        "ANRIND": _indicators(rows["known"]),
+        "BNRIND": _indicators(rows["base_known"]),
+        "DTYPE": CodedColumn([words.get(place) for place in range(len(COMPARATORS))], rows["comparator"]),
+        "SRCID": rows["address"].tolist() if size else [],
+    }
+
+
+Words = TypeVar("Words")
+
+
+def _distinct(values: Ints, words: Callable[[Ints], Words]) -> tuple[Ints, Words]:
+    """The place of each value among the different ones, and what `words` makes of these."""
+    found, place = np.unique(values, return_inverse=True)
+    return place, words(found)
+
+
+def _visits(origin: Origin, weeks: Ints) -> dict[str, list[Any]]:
+    """The visit of each week and its window."""
+    planned = origin.study.protocol.visits
+    none = (NO_TIME, NO_TIME)
+    days = [none if week in (0, NO_TIME) else side_of_window(week, planned) for week in weeks.tolist()]
+    low, high = (np.array([each[side] for each in days], dtype=np.int64) for side in (0, 1))
+    high[weeks == 0] = 0
+    target = np.where((weeks != 0) & (weeks != NO_TIME), 7 * np.where(weeks == NO_TIME, 0, weeks), NO_TIME)
+    return {
+        "AVISIT": [None if week == NO_TIME else "Baseline" if week == 0 else f"Week {week}" for week in weeks.tolist()],
+        "AVISITN": integers(weeks),
         "AWTARGET": integers(adam_days(target)),
-        "AWTDIFF": integers(np.abs(rows.day - target), targeted),
         "AWLO": integers(adam_days(low)),
         "AWHI": integers(adam_days(high)),
     }
 
 
-def _bounds(rows: Measured) -> list[str | None]:
-    sign = list(COMPARATORS)
-    pairs = zip(rows.comparator.tolist(), rows.value.tolist(), strict=True)
-    return [f"{sign[each]}{digits(value)}" if each else None for each, value in pairs]
+def _yes(flags: NDArray[Any]) -> CodedColumn:
+    return CodedColumn((None, "Y"), flags.astype(np.int64))
 
 
-def _substituted(rows: Measured) -> list[str | None]:
-    words = {COMPARATORS[sign]: "HALFBOUND" if sign in ("<", "<=") else "BOUND" for sign in ("<", "<=", ">", ">=")}
-    return [words.get(each) for each in rows.comparator.tolist()]
+def _bounds(sign: Ints, value: Floats) -> CodedColumn:
+    signs = list(COMPARATORS)
+    rows = np.flatnonzero(sign)
+    place = np.zeros(len(sign), dtype=np.int64)
+    place[rows] = np.arange(1, len(rows) + 1)
+    pairs = zip(sign[rows].tolist(), value[rows].tolist(), strict=True)
+    return CodedColumn([None, *(f"{signs[each]}{digits(number)}" for each, number in pairs)], place)
 
 
-def _indicators(known: Ints) -> list[str | None]:
-    words: dict[int, str] = {NORMAL: "NORMAL", ABNORMAL: "HIGH"}
-    return [words.get(each) for each in known.tolist()]
+def _indicators(known: Ints) -> CodedColumn:
+    words: list[Datum] = [None, None, None]
+    words[NORMAL - UNKNOWN], words[ABNORMAL - UNKNOWN] = "NORMAL", "HIGH"
+    return CodedColumn(words, known - UNKNOWN)
 
 
 def _ln(values: Floats) -> Floats:

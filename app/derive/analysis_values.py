@@ -4,12 +4,14 @@ Flags count the values that were left out, with the reason.
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from typing import Any, TypeVar
 
 import numpy as np
 
+from app.derive.chunks import Chunk, chunks
 from app.derive.exact_comparison import as_written
 from app.derive.exposure import Exposure
 from app.derive.per_patient import pick, pick_int
@@ -19,6 +21,7 @@ from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort
 from app.timeline.vocabulary import ASSESSMENT_CODES, INSTRUMENTS
 
 Order = tuple[Ints | Floats, ...]
+Measurements = TypeVar("Measurements", Labs, Assessments)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +42,24 @@ class AnalysisValues:
     lab: Words
     flags: Mapping[FlagCode, int]
     row: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def of_chunk(self, chunk: Chunk) -> "AnalysisValues":
+        """The values of the patients of a chunk, without flags: flags are counted for the whole study only."""
+        size = chunk.patients.stop - chunk.patients.start
+        if size == self.size:
+            return self
+        columns = (each.name for each in fields(self) if isinstance(getattr(self, each.name), np.ndarray))
+        mine: dict[str, Any] = {name: getattr(self, name)[chunk.rows] for name in columns}
+        mine["patient"] = mine["patient"] - chunk.patients.start
+        return replace(self, size=size, flags={}, **mine)
+
+    @property
+    def is_seen_after(self) -> Bools:
+        """Whether each patient has a value after day 0: then the last one is."""
+        ends = np.searchsorted(self.patient, np.arange(self.size + 1))
+        seen: Bools = ends[1:] > ends[:-1]
+        seen[seen] = self.day[ends[1:][seen] - 1] > 0
+        return seen
 
     @property
     def point(self) -> Floats:
@@ -69,26 +90,19 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues
     reach.
     """
     labs = cohort.labs.of(code)
+
+    def preference(shared: Labs, before: Bools) -> Order:
+        limit = np.where(np.isnan(shared.upper_limit), np.inf, shared.upper_limit)
+        worst = np.where(before, -shared.value, shared.value)
+        return shared.comparator, -limit, worst, shared.issued, shared.instant
+
     flags: Counter[FlagCode] = Counter()
-    usable = np.flatnonzero(_usable(labs, cohort, exposure, flags))
-    kept = labs.where(usable)
-    limit = np.where(np.isnan(kept.upper_limit), np.inf, kept.upper_limit)
-    worst = _before(kept, exposure) * kept.value
-    chosen = _one_a_day(kept, (kept.comparator, -limit, worst, kept.issued, kept.instant), flags)
-    kept = kept.where(chosen)
-    flags[FlagCode.NO_UPPER_LIMIT] += int(np.isnan(kept.upper_limit).sum())
-    flags[FlagCode.COMPARATOR] += int((kept.comparator != 0).sum())
-    return AnalysisValues(
-        len(cohort),
-        kept.patient,
-        kept.day - exposure.day0[kept.patient],
-        kept.value,
-        kept.upper_limit,
-        kept.comparator,
-        kept.lab,
-        flags,
-        usable[chosen],
-    )
+    row, day = _one_a_day(labs, cohort, exposure, preference, flags)
+    kept: Any = slice(None) if len(row) == len(labs) else row
+    value, limit, comparator = labs.value[kept], labs.upper_limit[kept], labs.comparator[kept]
+    flags[FlagCode.NO_UPPER_LIMIT] += int(np.count_nonzero(np.isnan(limit)))
+    flags[FlagCode.COMPARATOR] += int(np.count_nonzero(comparator))
+    return AnalysisValues(len(cohort), labs.patient[kept], day, value, limit, comparator, labs.lab[kept], flags, row)
 
 
 def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -> AnalysisValues:
@@ -103,23 +117,16 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
     flags[FlagCode.SCALE_MISMATCH] += int((mismatch & exposure.treated[scores.patient]).sum())
     fitting = np.flatnonzero(~mismatch)
     scores = scores.where(fitting)
-    usable = np.flatnonzero(_usable(scores, cohort, exposure, flags))
-    kept = scores.where(usable)
-    worst = _before(kept, exposure) * (-kept.score if scale.better == "higher" else kept.score)
-    chosen = _one_a_day(kept, (worst, kept.issued, kept.instant), flags)
-    kept = kept.where(chosen)
-    nothing = np.full(len(kept), np.nan)
-    return AnalysisValues(
-        len(cohort),
-        kept.patient,
-        kept.day - exposure.day0[kept.patient],
-        kept.score,
-        nothing,
-        np.zeros(len(kept), dtype=np.int64),
-        np.full(len(kept), None, dtype=np.object_),
-        flags,
-        fitting[usable[chosen]],
-    )
+
+    def preference(shared: Assessments, before: Bools) -> Order:
+        worst = np.where(before == (scale.better == "higher"), shared.score, -shared.score)
+        return worst, shared.issued, shared.instant
+
+    row, day = _one_a_day(scores, cohort, exposure, preference, flags)
+    nothing, none = np.full(len(row), np.nan), np.full(len(row), None, dtype=np.object_)
+    exact = np.zeros(len(row), dtype=np.int64)
+    patient, score = scores.patient[row], scores.score[row]
+    return AnalysisValues(len(cohort), patient, day, score, nothing, exact, none, flags, fitting[row])
 
 
 def on_own_scales(cohort: Cohort, sent: Mapping[Analogue, float]) -> Cohort:
@@ -147,11 +154,7 @@ def on_scale(scores: Assessments, scale: Scale) -> Bools:
 
 def after_death(table: Labs | Assessments | Events, cohort: Cohort) -> Bools:
     """Whether each row is dated after its patient's day of death."""
-    died = np.array(
-        [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients],
-        dtype=np.int64,
-    )
-    death = died[table.patient] if len(cohort) else table.day
+    death = cohort.death_day[table.patient]
     late: Bools = (death != NO_TIME) & (table.day > death)
     return late
 
@@ -167,39 +170,61 @@ def post_dose_on_day_0(day: Ints, instant: Ints, day0: Ints, instant0: Ints) -> 
     return post_dose
 
 
-def _usable(table: Labs | Assessments, cohort: Cohort, exposure: Exposure, flags: Counter[FlagCode]) -> Bools:
-    """The rows of treated patients, not after death, not taken on day 0 after the dose."""
-    treated = exposure.treated[table.patient]
-    late = treated & after_death(table, cohort)
-    day0, instant0 = (exposure.day0[table.patient], exposure.instant0[table.patient])
-    post_dose = treated & ~late & post_dose_on_day_0(table.day, table.instant, day0, instant0)
-    usable: Bools = treated & ~late & ~post_dose
-    flags[FlagCode.AFTER_DEATH] += int(late.sum())
-    flags[FlagCode.DAY_0_POST_DOSE] += int(post_dose.sum())
-    flags[FlagCode.UTC_DAY] += 0 if cohort.zoned else int((table.utc & usable).sum())
+def _one_a_day(
+    table: Measurements,
+    cohort: Cohort,
+    exposure: Exposure,
+    preference: Callable[[Measurements, Bools], Order],
+    flags: Counter[FlagCode],
+) -> tuple[Ints, Ints]:
+    """The usable row of each patient and day that is last in the order of `preference` (least significant column
+    first), and its day from day 0.
+
+    `preference` gets the rows that share their day with another one, and whether each lies on or before day 0. The
+    rows of a cohort are sorted by patient and day, so only these need sorting.
+    """
+    rows, days = np.empty(len(table), dtype=np.int64), np.empty(len(table), dtype=np.int64)
+    size = 0
+    for chunk in chunks(table.patient, len(cohort)):
+        part = table.rows(chunk.rows)
+        day = part.day - exposure.day0[part.patient]
+        kept = np.flatnonzero(_usable(part, day, cohort, exposure, flags))
+        patient, day = part.patient[kept], day[kept]
+        shared = _share_day(patient, day)
+        among = np.flatnonzero(shared)
+        columns: Order = preference(part.where(kept[among]), day[among] <= 0)
+        order = among[np.lexsort((*columns, day[among], patient[among]))]
+        last = np.ones(len(order), dtype=np.bool_)
+        last[:-1] = (patient[order[1:]] != patient[order[:-1]]) | (day[order[1:]] != day[order[:-1]])
+        flags[FlagCode.DUPLICATE_DRAW] += int(np.count_nonzero(~last))
+        chosen = ~shared
+        chosen[order[last]] = True
+        found = slice(size, size := size + int(np.count_nonzero(chosen)))
+        rows[found] = kept[chosen] + chunk.rows.start
+        days[found] = day[chosen]
+    return rows[:size], days[:size]
+
+
+def _usable(part: Measurements, day: Ints, cohort: Cohort, exposure: Exposure, flags: Counter[FlagCode]) -> Bools:
+    """The rows of treated patients, not after death, not taken on day 0 after the dose. `day` counts from day 0."""
+    treated = exposure.treated[part.patient]
+    late = treated & after_death(part, cohort)
+    usable: Bools = treated & ~late
+    rows = np.flatnonzero(usable & (day == 0))
+    patient = part.patient[rows]
+    day0, instant0 = exposure.day0[patient], exposure.instant0[patient]
+    post_dose = rows[post_dose_on_day_0(part.day[rows], part.instant[rows], day0, instant0)]
+    usable[post_dose] = False
+    flags[FlagCode.AFTER_DEATH] += int(np.count_nonzero(late))
+    flags[FlagCode.DAY_0_POST_DOSE] += len(post_dose)
+    flags[FlagCode.UTC_DAY] += 0 if cohort.zoned else int(np.count_nonzero(part.utc & usable))
     return usable
 
 
-def _before(table: Labs | Assessments, exposure: Exposure) -> Ints:
-    """-1 for rows on or before day 0, where the opposite values favour a response; 1 for later rows."""
-    return np.where(table.day <= exposure.day0[table.patient], -1, 1)
-
-
-def _one_a_day(table: Labs | Assessments, preference: Order, flags: Counter[FlagCode]) -> Ints:
-    """The row of each patient and day that is last in the order of `preference` (least significant column first).
-
-    The rows of a cohort are sorted by patient and day, so only the days with several rows need sorting.
-    """
-    patient, day = table.patient, table.day
+def _share_day(patient: Ints, day: Ints) -> Bools:
+    """Whether a neighbouring row is of the same patient and day."""
     same = (patient[1:] == patient[:-1]) & (day[1:] == day[:-1])
     shared = np.zeros(len(patient), dtype=np.bool_)
     shared[1:] |= same
     shared[:-1] |= same
-    rows = np.flatnonzero(shared)
-    order = rows[np.lexsort((*(column[rows] for column in preference), day[rows], patient[rows]))]
-    last = np.ones(len(order), dtype=np.bool_)
-    last[:-1] = (patient[order[1:]] != patient[order[:-1]]) | (day[order[1:]] != day[order[:-1]])
-    flags[FlagCode.DUPLICATE_DRAW] += int((~last).sum())
-    kept = ~shared
-    kept[order[last]] = True
-    return np.flatnonzero(kept)
+    return shared

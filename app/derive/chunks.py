@@ -5,13 +5,12 @@ study that is derived at once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import chain, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 
-from app.derive.analysis_values import AnalysisValues
 from app.derive.per_patient import NONE, Code
 from app.timeline.cohort import Bools, Ints
 
@@ -28,16 +27,6 @@ class Chunk:
     patients: slice
     rows: slice
 
-    def analysis_values(self, whole: AnalysisValues) -> AnalysisValues:
-        """The values of these patients, without flags: flags are counted for the whole study only."""
-        size = self.patients.stop - self.patients.start
-        if size == whole.size:
-            return whole
-        columns = (each.name for each in fields(whole) if isinstance(getattr(whole, each.name), np.ndarray))
-        mine: dict[str, Any] = {name: getattr(whole, name)[self.rows] for name in columns}
-        mine["patient"] = mine["patient"] - self.patients.start
-        return replace(whole, size=size, flags={}, **mine)
-
     def local_rows(self, rows: Ints) -> Ints:
         """The row of each of these patients (-1 for none), counted from the first row of the chunk."""
         mine = rows[self.patients]
@@ -48,9 +37,12 @@ class Chunk:
         return [(name, mask[self.patients]) for name, mask in whole]
 
 
-def chunks(records: AnalysisValues) -> Iterator[Chunk]:
-    """All patients in order, in chunks of about `ROWS_AT_ONCE` rows; always at least one chunk."""
-    ends = np.searchsorted(records.patient, np.arange(1, records.size + 1))
+def chunks(patient: Ints, size: int) -> Iterator[Chunk]:
+    """All patients in order, in chunks of about `ROWS_AT_ONCE` rows; always at least one chunk.
+
+    `patient` is the number of the patient of each row, ascending; `size` is the number of patients.
+    """
+    ends = np.searchsorted(patient, np.arange(1, size + 1))
     for first, stop in neighbours(ends, ROWS_AT_ONCE):
         yield Chunk(slice(first, stop), slice(*(int(ends[each - 1]) if each else 0 for each in (first, stop))))
 

@@ -39,17 +39,17 @@ def ck_draws(
     `judged_until`.
     """
     patient, size, limit = records.patient, records.size, records.upper_limit
-    numbers, laboratory = _numbered(records.lab)
+    named: Bools = records.lab != None  # noqa: E711 - of each element
     limited = ~np.isnan(limit)
     judged = (records.day > 0) & (records.day <= judged_until) & limited
     end = episodes.start + episodes.duration
     in_episode = (known == NORMAL) & (records.day > 0) & (records.day < end[patient])
     return CkDraws(
-        laboratories=frozenset(numbers),
+        laboratories=frozenset(records.lab[named].tolist()),
         count=count_where(patient, size, np.ones(len(patient), dtype=np.bool_)),
         bounds=count_where(patient, size, records.comparator != 0),
-        laboratory_known=any_where(patient, size, laboratory >= 0),
-        laboratory_differs=_differs(patient, size, laboratory, laboratory >= 0),
+        laboratory_known=any_where(patient, size, named),
+        laboratory_differs=_differs(patient, size, records.lab, named),
         limit_known=any_where(patient, size, limited),
         limit_differs=_differs(patient, size, limit, limited),
         limit_judged=any_where(patient, size, judged),
@@ -58,14 +58,8 @@ def ck_draws(
     )
 
 
-def _numbered(words: Words) -> tuple[list[str], Ints]:
-    """The words, each once, and the number of each; -1 for none."""
-    numbers: dict[str | None, int] = {None: -1}
-    numbered = np.array([numbers.setdefault(word, len(numbers)) for word in words.tolist()], dtype=np.int64)
-    return [word for word in numbers if word is not None], numbered
-
-
-def _differs(patient: Ints, size: int, kind: Ints | Floats, among: Bools) -> Bools:
+def _differs(patient: Ints, size: int, kind: Floats | Words, among: Bools) -> Bools:
     """Whether a patient has rows `among` which not all are of the same kind."""
-    first = first_where(patient, size, among)
-    return any_where(patient, size, among & (kind != kind[first[patient]])) if len(kind) else first >= 0
+    rows = np.flatnonzero(among)
+    owner, first = patient[rows], first_where(patient, size, among)
+    return any_where(owner, size, (kind[rows] != kind[first[owner]]).astype(np.bool_))

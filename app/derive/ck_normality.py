@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
+from app.derive.chunks import ROWS_AT_ONCE
 from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.visit_values import VisitValues
@@ -53,13 +54,16 @@ def normality(records: AnalysisValues | VisitValues) -> Ints:
     A bound is judged only where it decides: `<x` is normal if x is at most the limit, `>x` is abnormal if x is at
     least the limit. Without an upper limit the normality is unknown.
     """
-    value, limit, sign = records.value, records.upper_limit, records.comparator
-    within = value <= limit
-    normal = within & ((sign == 0) | (sign == _BELOW) | (sign == _AT_MOST))
-    abnormal = (
-        (value > limit) & (sign == 0) | (value >= limit) & (sign == _ABOVE) | (value > limit) & (sign == _AT_LEAST)
-    )
-    return np.where(normal, NORMAL, np.where(abnormal, ABNORMAL, UNKNOWN))
+    known = np.empty(len(records.value), dtype=np.int64)
+    for start in range(0, len(known), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        value, limit, sign = records.value[part], records.upper_limit[part], records.comparator[part]
+        normal, abnormal = value <= limit, value > limit
+        if sign.any():
+            abnormal = abnormal & ((sign == 0) | (sign == _AT_LEAST)) | (value >= limit) & (sign == _ABOVE)
+            normal = normal & ((sign == 0) | (sign == _BELOW) | (sign == _AT_MOST))
+        known[part] = np.where(normal, NORMAL, np.where(abnormal, ABNORMAL, UNKNOWN))
+    return known
 
 
 def remission_episodes(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.exposure import Exposure, comparable_name
+from app.derive.exposure import Exposure, are_named
 from app.timeline.cohort import NO_TIME, Cohort, Floats, Infusions
 from app.timeline.vocabulary import DAILY_MILLIGRAMS
 
@@ -35,7 +35,7 @@ def prednisolone(cohort: Cohort, exposure: Exposure, day: int) -> Doses:
     reported prednisolone, and for a patient whose dose on this day has no daily unit.
     """
     table = cohort.medications
-    named = np.array([comparable_name(str(drug)) == GLUCOCORTICOID for drug in table.drug], dtype=np.bool_)
+    named = are_named(table.drug, GLUCOCORTICOID)
     periods = table.where(named & exposure.treated[table.patient])
     factor = np.array(
         [float(DAILY_MILLIGRAMS[unit]) if unit in DAILY_MILLIGRAMS else np.nan for unit in periods.unit],

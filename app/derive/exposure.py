@@ -1,6 +1,6 @@
 """Which infusions are the treatment, to which course each belongs, and which date is day 0."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from app.derive.per_patient import any_where, count_where, first_where, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.model import Treatment
-from app.timeline.cohort import NO_TIME, Bools, Cohort, Infusions, Ints
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Infusions, Ints, Words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,11 +50,12 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
     names of products. A flag counts the infusions of other products.
     """
     size = len(cohort)
-    named = np.array([comparable_name(product) for product in cohort.infusions.product], dtype=np.object_)
-    counted = np.isin(named, np.array([comparable_name(product) for product in treatment.products], dtype=np.object_))
+    names, named = _compared(cohort.infusions.product)
+    listed = _among(names, treatment.products)
+    counted = listed[named]
     given = cohort.infusions.where(counted)
-    product = np.unique(named[counted].astype(str), return_inverse=True)[1] if len(given) else given.day
-    number = _course_numbers(given, product, treatment.course_gap_days)
+    product = (np.cumsum(listed) - 1)[named[counted]]
+    number, starts = _course_numbers(given, product, treatment.course_gap_days)
     first = first_where(given.patient, size, np.ones(len(given), dtype=np.bool_))
     day0 = pick_int(given.day, first, NO_TIME)
     row0 = np.maximum(first, 0)
@@ -62,8 +63,6 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
     if len(given):
         mine = row0[given.patient]
         in_index = (product == product[mine]) & (number == number[mine])
-    starts = np.zeros(len(given), dtype=np.bool_)
-    starts[np.unique(np.stack([given.patient, product, number]), axis=1, return_index=True)[1]] = True
     further = starts & (given.day > day0[given.patient])
     second = first_where(given.patient, size, further)
     disagrees = any_where(given.patient, size, (given.course != 0) & (given.course != number))
@@ -95,19 +94,15 @@ def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...
     A drug is new if it begins after day 0 and was not given on or before day 0.
     """
     size, table = len(cohort), cohort.medications
-    names = np.array([comparable_name(drug) for drug in table.drug], dtype=np.object_)
-    listed = {comparable_name(drug) for drug in drugs}
-    rows = np.flatnonzero(
-        np.array([name in listed for name in names], dtype=np.bool_) & exposure.treated[table.patient]
-    )
+    names, drug = _compared(table.drug)
+    listed = _among(names, drugs)
     start = table.start_day - exposure.day0[table.patient]
-    known = {(int(table.patient[i]), names[i]) for i in rows if start[i] <= 0}
-    first = np.full(size, NO_TIME, dtype=np.int64)
-    for i in rows:
-        patient = int(table.patient[i])
-        if start[i] > 0 and (patient, names[i]) not in known:
-            first[patient] = start[i] if first[patient] == NO_TIME else min(first[patient], start[i])
-    return first
+    rows = np.flatnonzero(listed[drug] & exposure.treated[table.patient])
+    kind, start = table.patient[rows] * len(names) + drug[rows], start[rows]
+    new = (start > 0) & ~np.isin(kind, kind[start <= 0])
+    first = np.full(size, -NO_TIME, dtype=np.int64)
+    np.minimum.at(first, table.patient[rows[new]], start[new])
+    return np.where(first == -NO_TIME, NO_TIME, first)
 
 
 def comparable_name(name: str) -> str:
@@ -115,8 +110,36 @@ def comparable_name(name: str) -> str:
     return name.strip().casefold()
 
 
-def _course_numbers(given: Infusions, product: Ints, gap: int) -> Ints:
-    """1, 2, 3, ... along the courses of each patient and product."""
+def are_named(words: Words, name: str) -> Bools:
+    """Which of the words are this name."""
+    names, number = _compared(words)
+    return _among(names, [name])[number]
+
+
+def _among(names: list[str], listed: Iterable[str]) -> Bools:
+    """Which of the comparable names are listed."""
+    wanted = {comparable_name(name) for name in listed}
+    return np.array([name in wanted for name in names], dtype=np.bool_)
+
+
+def _compared(words: Words) -> tuple[list[str], Ints]:
+    """The different names among some words in code-point order, and the number of each word's name.
+
+    Each spelling is compared once, however many words have it.
+    """
+    sent = words.tolist()
+    spelled = {word: comparable_name(word) for word in set(sent)}
+    names = sorted(set(spelled.values()))
+    place = {name: number for number, name in enumerate(names)}
+    numbers = {word: place[name] for word, name in spelled.items()}
+    return names, np.fromiter(map(numbers.__getitem__, sent), dtype=np.int64, count=len(sent))
+
+
+def _course_numbers(given: Infusions, product: Ints, gap: int) -> tuple[Ints, Bools]:
+    """1, 2, 3, ... along the courses of each patient and product, and the first infusion of each course.
+
+    Infusions are in order of time, so the first infusion of a course is the first of its rows too.
+    """
     order = np.lexsort((given.day, product, given.patient))
     patient, kind, day = given.patient[order], product[order], given.day[order]
     same = (patient[1:] == patient[:-1]) & (kind[1:] == kind[:-1])
@@ -125,4 +148,6 @@ def _course_numbers(given: Infusions, product: Ints, gap: int) -> Ints:
     running = np.cumsum(new)
     number = np.empty(len(order), dtype=np.int64)
     number[order] = running - np.maximum.accumulate(np.where(restart, running - 1, 0)) if len(order) else running
-    return number
+    starts = np.zeros(len(order), dtype=np.bool_)
+    starts[order[new]] = True
+    return number, starts

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from app.derive.doses import GLUCOCORTICOID, prednisolone
-from app.derive.exposure import Exposure, comparable_name, first_new_drug_day
+from app.derive.exposure import Exposure, are_named, first_new_drug_day
 from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints, Medications
 from app.timeline.vocabulary import DAILY_MILLIGRAMS
 
@@ -118,7 +118,7 @@ def dose_steps(cohort: Cohort, exposure: Exposure) -> DoseSteps:
 
 def _prednisolone_periods(cohort: Cohort, exposure: Exposure) -> Medications:
     table = cohort.medications
-    named = np.array([comparable_name(str(drug)) == GLUCOCORTICOID for drug in table.drug], dtype=np.bool_)
+    named = are_named(table.drug, GLUCOCORTICOID)
     return table.where(named & exposure.treated[table.patient])
 
 

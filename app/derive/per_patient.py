@@ -33,7 +33,9 @@ def last_where(patient: Ints, size: int, chosen: Bools) -> Ints:
 
 def any_where(patient: Ints, size: int, chosen: Bools) -> Bools:
     """Whether a patient has a chosen row."""
-    return count_where(patient, size, chosen) > 0
+    found = np.zeros(size, dtype=np.bool_)
+    found[patient[chosen]] = True
+    return found
 
 
 def count_where(patient: Ints, size: int, chosen: Bools) -> Ints:
@@ -41,9 +43,8 @@ def count_where(patient: Ints, size: int, chosen: Bools) -> Ints:
     return np.bincount(patient[chosen], minlength=size).astype(np.int64)
 
 
-def nearest_where(patient: Ints, size: int, chosen: Bools, day: Ints, target: int) -> Ints:
-    """The chosen row of each patient whose day is nearest to `target`; of two equally near, the later."""
-    rows = np.flatnonzero(chosen)
+def nearest_of(patient: Ints, size: int, rows: Ints, day: Ints, target: int) -> Ints:
+    """Of these rows the one of each patient whose day is nearest to `target`; of two equally near, the later."""
     ranked = rows[np.lexsort((day[rows], -np.abs(day[rows] - target), patient[rows]))]
     nearest = np.full(size, NONE, dtype=np.int64)
     nearest[patient[ranked]] = ranked
@@ -78,7 +79,7 @@ def first_reason(checks: Sequence[tuple[Code, Bools]], size: int) -> tuple[Code 
     chosen = np.zeros(size, dtype=np.int64)
     for place in range(len(checks), 0, -1):
         chosen[checks[place - 1][1]] = place
-    return tuple(names[i] for i in chosen)
+    return tuple(map(names.__getitem__, chosen.tolist()))
 
 
 def included(reasons: Sequence[str | None]) -> Bools:

@@ -34,7 +34,7 @@ from app.derive.courses import Courses, courses
 from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
-from app.derive.per_patient import any_where, best_of
+from app.derive.per_patient import best_of
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import Outcomes, Rescues, earlier, outcomes, rescues
 from app.derive.response import ResponseVerdicts, RuleInput, judged_rows, response
@@ -115,8 +115,7 @@ class DerivedStudy:
         """
         after = np.zeros(len(self.cohort), dtype=np.bool_)
         for measure in self.protocol.measures:
-            records = self.analysis_values(measure)
-            after |= any_where(records.patient, records.size, records.day > 0)
+            after |= self.analysis_values(measure).is_seen_after
         return self.safety & after
 
     @cached_property
@@ -224,8 +223,8 @@ class DerivedStudy:
         """Call `derive` for each chunk with its CK records, their normality and the baseline rows; join the results."""
         records, known, base = self.analysis_values("CK"), self.ck_known, self.weeks("CK")[0]
         return concatenated(
-            derive(chunk, chunk.analysis_values(records), known[chunk.rows], chunk.local_rows(base))
-            for chunk in chunks(records)
+            derive(chunk, records.of_chunk(chunk), known[chunk.rows], chunk.local_rows(base))
+            for chunk in chunks(records.patient, records.size)
         )
 
     def difference(self, measure: str, week: int) -> Floats:

@@ -6,7 +6,8 @@ One record serves one week only. No value is carried forward.
 import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
-from app.derive.per_patient import last_where, nearest_where
+from app.derive.chunks import chunks
+from app.derive.per_patient import NONE, last_where, nearest_of
 from app.protocol.criteria import DaysWindow, VisitWindow
 from app.protocol.model import Visits
 from app.timeline.cohort import Bools, Ints
@@ -28,16 +29,25 @@ def visit_rows(records: AnalysisValues, visits: Visits, oldest_days: int | None)
 
     A value older than `oldest_days` is no baseline, but may serve a week.
     """
-    used = np.zeros(len(records.day), dtype=np.bool_)
-    base = baseline(records, oldest_days)
-    used[base[base >= 0]] = True
-    rows = {0: base}
-    for week in visits.weeks:
-        low, high = window(week, visits)
-        side = records.day > 0 if week > 0 else records.day < 0
-        chosen = side & ~used & (records.day >= low) & (records.day <= high)
-        rows[week] = nearest_where(records.patient, records.size, chosen, records.day, 7 * week)
+    rows = {week: np.full(records.size, NONE, dtype=np.int64) for week in (0, *visits.weeks)}
+    days = {week: side_of_window(week, visits) for week in visits.weeks}
+    for chunk in chunks(records.patient, records.size):
+        mine = records.of_chunk(chunk)
+        base = baseline(mine, oldest_days)
+        chosen = {0: base}
+        for week, (low, high) in days.items():
+            within = np.flatnonzero((mine.day >= low) & (mine.day <= high))
+            free = within[base[mine.patient[within]] != within]
+            chosen[week] = nearest_of(mine.patient, mine.size, free, mine.day, 7 * week)
+        for week, local in chosen.items():
+            rows[week][chunk.patients] = np.where(local == NONE, NONE, local + chunk.rows.start)
     return rows
+
+
+def side_of_window(week: int, visits: Visits) -> tuple[int, int]:
+    """First and last day of the window of a week other than 0; the window does not cross day 0."""
+    low, high = window(week, visits)
+    return (max(low, 1), high) if week > 0 else (low, min(high, -1))
 
 
 def judged_days(judged: DaysWindow | VisitWindow, visits: Visits) -> tuple[int, int]:

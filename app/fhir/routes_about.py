@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from app.access.study_answers import StudyQuestion
 from app.analyses import Options
@@ -20,9 +20,10 @@ from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, Store, StudyId
 from app.http.openapi import NOT_MODIFIED
 from app.http.problems import unknown_name
 from app.http.responses import written
+from app.http.routing import Operations
 from app.store.snapshot import study_at
 
-router = APIRouter(tags=["fhir"])
+router = Operations(tags=["fhir"])
 MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definition-of-improvement")
 """The analyses with rates, which can be read as a MeasureReport."""
 Analysis = Annotated[

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from pydantic import ValidationError
 
 from app.errors import Accepts, Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
@@ -31,12 +31,13 @@ from app.http.openapi import NOT_MODIFIED, Responses, reads, reference
 from app.http.parameters import fields_of
 from app.http.problems import parameter_faults
 from app.http.responses import matches, written
+from app.http.routing import Operations
 from app.http.state import AppState
 from app.store.snapshot import study_at
 from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.times import EPOCH
 
-router = APIRouter(tags=["fhir"])
+router = Operations(tags=["fhir"])
 FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 100
 _GONE = "The resource has been withdrawn; `_history` shows its earlier versions."

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, NoReturn, cast, get_args
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 
 from app.errors import (
     Conflict,
@@ -41,6 +41,7 @@ from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, Responses, answers, reference, shared
 from app.http.problems import allowed_methods, count_refused
 from app.http.responses import address, written
+from app.http.routing import Operations
 from app.readers.pseudonyms import Identifier
 from app.store.audit import was_read
 from app.store.engine import Database
@@ -49,7 +50,7 @@ from app.submission.receipts import joined
 from app.timeline.resource import StoredResource, SupportedType
 from app.timeline.times import instant_text
 
-router = APIRouter(tags=["fhir"], route_class=KeyedRoute)
+router = Operations(tags=["fhir"], route_class=KeyedRoute)
 
 Return = Literal["minimal", "representation", "OperationOutcome"]
 TYPES: tuple[SupportedType, ...] = get_args(SupportedType)

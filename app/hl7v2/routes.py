@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from app.errors import Conflict, InvalidDocument, NotFound, UnsupportedMediaType
 from app.hl7v2 import submit
@@ -12,8 +12,9 @@ from app.http.idempotency import KeyedRoute
 from app.http.openapi import answers, reads, reference, refuses
 from app.http.problems import MEDIA_TYPE, Problem, count_refused
 from app.http.receipts import ReceiptWanted
+from app.http.routing import Operations
 
-router = APIRouter(tags=["patients"], route_class=KeyedRoute)
+router = Operations(tags=["patients"], route_class=KeyedRoute)
 
 HL7V2 = "application/hl7-v2"
 ER7 = "x-application/hl7-v2+er7"

@@ -5,20 +5,22 @@ New answers are computed by workers. If the client goes away, they are given up.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Any, TypeVar, cast
 
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request, Response
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from app.access.callers import Caller
 from app.access.study_answers import Compute, StudyQuestion, Work, answer_of_study
 from app.errors import Erased
 from app.http.authentication import network_of
+from app.http.file_in_parts import FileInParts
 from app.http.openapi import JSON
+from app.http.repeated import REPEATABLE, Repeatable
 from app.http.responses import etag_from, matches, tagged
 from app.http.state import AppState
 from app.store.engine import Database
@@ -30,17 +32,25 @@ Answered = TypeVar("Answered")
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks a question, and when they have gone. `client` is the name of the caller, else the address."""
+    """Who asks a question, and when they have gone. `client` is the name of the caller, else the address; `scope` is
+    that of the request.
+    """
 
     state: AppState
     client: str
     receive: Receive
+    scope: Scope = field(default_factory=dict)
 
     async def computed(self, tag: str, work: Work, *studies: str) -> bytes:
         """What the work gives, which reads these studies. If the client goes away first, `ClientDisconnect` is raised
         and the work is given up.
         """
         return await self.while_here(self.state.computing.answer(self.client, studies, tag, work))
+
+    async def file_in_parts(self, work: Work, media_type: str, *studies: str) -> Response:
+        """The answer that sends what the work gives, part by part. Raises what is raised before the first part."""
+        compute = partial(self.state.computing.parts, self.client, studies, work)
+        return await self.while_here(FileInParts(compute, self.state.settings, media_type).begin())
 
     async def while_here(self, answering: Coroutine[Any, Any, Answered]) -> Answered:
         """The result, unless the client goes away first: then it is given up, and `ClientDisconnect` is raised."""
@@ -63,7 +73,8 @@ class Asker:
 
 async def _asker(request: Request) -> Asker:
     caller: Caller = request.state.caller
-    return Asker(cast(AppState, request.state.app_state), caller.name or network_of(request.scope), request.receive)
+    state, client = cast(AppState, request.state.app_state), caller.name or network_of(request.scope)
+    return Asker(state, client, request.receive, request.scope)
 
 
 Asking = Annotated[Asker, Depends(_asker)]
@@ -93,6 +104,7 @@ async def _answer(
     at, tag = await run_sync(_version, asker.state.database, question)
     body = b"" if matches(if_none_match, tag) else answers.get(tag)
     if body is not None:
+        asker.scope[REPEATABLE] = Repeatable(question.study, erasures)
         return tagged(body, tag, if_none_match, media_type)
     work = partial(answer_of_study, replace(question, at=at), compute)
     body = await asker.computed(tag, work, question.study)

@@ -8,6 +8,7 @@ its row as patients' data do: without it, there is no session.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,6 +32,8 @@ NOT_AUDITED = frozenset(
 stored of a patient or of who has read it; and those that are made of other operations, which have rows of their own.
 Every other operation has a row.
 """
+ROWS = "myoresponse.rows"
+"""Where the rows of an answer are noted."""
 SESSIONS = ("begin_session", "end_session")
 """The operations that begin and end sessions. They belong to no study, and have no answer without a row."""
 _READING = (*SESSIONS, "get", "list", "ask", "compare", "fhirRead", "fhirHistory", "fhirSearch")
@@ -106,12 +109,18 @@ async def _may_answer(scope: Scope, access: Access, status: int) -> bool:
         return True
     if not _shows(scope, access):
         return True
-    waiting = [(read, _trail(scope).add(read)) for read in _rows(scope, access, status)]
-    for read, done in waiting:
+    rows = scope[ROWS] = _rows(scope, access, status)
+    return await stored(_trail(scope), rows)
+
+
+async def stored(trail: AuditTrail, rows: Sequence[AuditEntry]) -> bool:
+    """Store the rows of an answer. Whether it may be sent: without them, figures may."""
+    waiting = [(row, trail.add(row)) for row in rows]
+    for row, done in waiting:
         try:
             await asyncio.wrap_future(done)
         except Exception:  # the log has the cause
-            if read.extent != "figures":
+            if row.extent != "figures":
                 return False
     return True
 

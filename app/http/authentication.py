@@ -29,6 +29,7 @@ from app.access.sessions import Session
 from app.errors import Forbidden, ServiceError, TooManyRequests, Unauthorized
 from app.http.addresses import path_of
 from app.http.middleware import SAFE_METHODS
+from app.http.repeated import RATED
 from app.http.state import AppState
 from app.settings import Settings, is_loopback
 from app.timeline.times import microseconds
@@ -122,7 +123,8 @@ class Authentication:
         """
         if caller is LOCAL or path_of(scope) in _PROBES or scope.get(PART):
             return None
-        return self.counted(scope, caller.name or network_of(scope))
+        client = scope[RATED] = caller.name or network_of(scope)
+        return self.counted(scope, client)
 
     def counted(self, scope: Scope, client: str) -> RateState | None:
         """The rate of a client after this request; `None` if there is no limit. Raises `TooManyRequests`."""

@@ -4,17 +4,19 @@ The compressed form has an ETag of its own: that of the plain one with `-gzip` i
 the one that it got; the routes see the plain one. The 304 to `If-None-Match: *` names the plain one, because it has no
 body whose size would decide. The same answer gives the same bytes, in both forms.
 
-Left as they are: what is sent in parts, such as events and the outcomes of lines; what has a coding already; files that
-are compressed by themselves; and answers that hold a secret beside what a request can choose: a session, and a page
-for a request with a cookie, which has the token of the session. The size of the compressed form could give the secret
-away, letter by letter (BREACH).
+A file that is sent while it is computed is compressed part by part. Left as they are: what else is sent in parts, such
+as events and the outcomes of lines; what has a coding already; files that are compressed by themselves; and answers
+that hold a secret beside what a request can choose: a session, and a page for a request with a cookie, which has the
+token of the session. The size of the compressed form could give the secret away, letter by letter (BREACH).
 
 A large answer is compressed in a thread. The compressed form is not kept, so that an erasure need not look for it.
 """
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterable
+from typing import Any
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
@@ -27,6 +29,8 @@ SMALLEST = 1_000
 IN_A_THREAD = 32_768
 """From so many bytes on, an answer is compressed in a thread: what is smaller takes a millisecond."""
 LEVEL = 5
+_GZIP = 31
+"""The form that zlib calls so: the longest window, and the head and the end of gzip."""
 _TEXT = re.compile(r"text/(?!event-stream)[\w.+-]+|application/([\w.-]+\+)?(json|yaml|xml)|image/svg\+xml")
 _PART = re.compile(r"([\w*-]+)(?: *; *q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?))?", re.ASCII | re.IGNORECASE)
 _SUFFIX = re.compile(rb'-gzip"')
@@ -50,9 +54,10 @@ class Compression:
         known = ",".join(given.getlist("if-none-match"))
         scope["headers"] = _plain_tags(scope["headers"], wanted=wanted)
         held: Message | None = None
+        parts: Parts | None = None
 
         async def sending(message: Message) -> None:
-            nonlocal held
+            nonlocal held, parts
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=message["headers"])
                 if message["status"] == 304 and wanted and (tag := _compressed_tag(headers)) and tag in known:
@@ -61,6 +66,13 @@ class Compression:
                 if _may_be_compressed(scope, headers):
                     held = message
                     return
+                if _is_in_parts(headers):
+                    parts = Parts(message, wanted=wanted)
+                    return
+            elif parts is not None:
+                for each in await parts.next(message):
+                    await send(each)
+                return
             elif held is not None:
                 start, held = held, None
                 message = await self.compressed(start, message, wanted=wanted)
@@ -90,12 +102,55 @@ class Compression:
         return {**message, "body": body}
 
 
+class Parts:
+    """A file that is sent in parts, compressed part by part: the same bytes as those of the whole file."""
+
+    def __init__(self, start: Message, *, wanted: bool) -> None:
+        self._start: Message | None = start
+        self._wanted = wanted
+        self._first = b""
+        self._coder: Any = None
+
+    async def next(self, message: Message) -> list[Message]:
+        """The messages to send after the next part has arrived."""
+        body, more = message.get("body", b""), message.get("more_body", False)
+        messages: list[Message] = []
+        if self._start is not None:
+            body = self._first = self._first + body
+            if more and len(body) < SMALLEST:
+                return []
+            start, self._start = self._start, None
+            messages.append(start)
+            if len(body) >= SMALLEST:
+                headers = MutableHeaders(raw=start["headers"])
+                headers.add_vary_header("Accept-Encoding")
+                if self._wanted:
+                    headers["Content-Encoding"] = "gzip"
+                    headers["ETag"] = _compressed_tag(headers)
+                    self._coder = zlib.compressobj(LEVEL, wbits=_GZIP)
+        if self._coder is not None:
+            body = await run_sync(self._compressed, body, more)
+        if body or not more:
+            messages.append({"type": "http.response.body", "body": body, "more_body": more})
+        return messages
+
+    def _compressed(self, body: bytes, more: bool) -> bytes:
+        compressed: bytes = self._coder.compress(body)
+        return compressed if more else compressed + self._coder.flush()
+
+
 def takes_gzip(accepted: str) -> bool:
     """Whether a client takes gzip, and likes it as much as the plain form."""
     parts = [match for part in accepted.split(",") if (match := _PART.fullmatch(part.strip())) is not None]
     weights = {match[1].lower(): float(match[2] or 1) for match in parts}
     gzipped = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
     return gzipped > 0 and gzipped >= weights.get("identity", 0.0)
+
+
+def _is_in_parts(headers: Headers) -> bool:
+    """Whether an answer is a file without a coding that is sent in parts."""
+    is_whole = "content-length" in headers or "content-encoding" in headers
+    return not is_whole and headers.get("content-type", "").startswith("text/csv")
 
 
 def _may_be_compressed(scope: Scope, headers: Headers) -> bool:

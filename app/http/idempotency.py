@@ -19,12 +19,12 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 
 from app.errors import Accepts, Conflict, Fault, FaultCode, InvalidDocument, MalformedDocument, NothingKept
 from app.http.dependencies import IDENTIFIER, KEY_HEADER, ONE_TRANSACTION, media_type
 from app.http.openapi import NDJSON
 from app.http.problems import refusal
+from app.http.routing import Operation
 from app.http.state import AppState
 from app.store.audit import answered_again
 from app.store.kept_answers import KeptAnswer, KeyedRequest, KeyTaken, OneTransaction
@@ -63,7 +63,7 @@ class _Running:
 _running = _Running()
 
 
-class KeyedRoute(APIRoute):
+class KeyedRoute(Operation):
     """A route of a write that takes an `Idempotency-Key`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

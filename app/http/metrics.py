@@ -36,6 +36,9 @@ PATIENCE = 2.0
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
 
 
+Series = tuple[Counter, Histogram, Counter, Counter]
+
+
 @dataclass(slots=True)
 class Traffic:
     """The bytes of the bodies of one request and its answer."""
@@ -83,20 +86,35 @@ class Metrics:
         )
         ProcessCollector(registry=registry)
         self._totals = Totals(0, 0, {})
+        self._kinds: dict[tuple[str, str, int], Series] = {}
 
     def count(
         self, scope: Mapping[str, Any], route: str, method: str, status: int, seconds: float, traffic: Traffic
     ) -> None:
         """Count a request after the end of its answer."""
-        self._requests.labels(route, method, f"{status // 100}xx").inc()
-        self._seconds.labels(route, method).observe(seconds)
-        self._received.labels(route, method).inc(traffic.received)
-        self._sent.labels(route, method).inc(traffic.sent)
+        requests, durations, received, sent = self._of_kind(route, method, status // 100)
+        requests.inc()
+        durations.observe(seconds)
+        if traffic.received:
+            received.inc(traffic.received)
+        sent.inc(traffic.sent)
         if problem := scope.get("myoresponse.problem"):
             self._refusals.labels(problem).inc()
         faults: Mapping[str, int] = scope.get("myoresponse.faults", {})
         for code, count in faults.items():
             self._faults.labels(code).inc(count)
+
+    def _of_kind(self, route: str, method: str, hundreds: int) -> Series:
+        """The series of one kind of request; to look for them by their labels takes as long as to count."""
+        kind = (route, method, hundreds)
+        if kind not in self._kinds:
+            self._kinds[kind] = (
+                self._requests.labels(route, method, f"{hundreds}xx"),
+                self._seconds.labels(route, method),
+                self._received.labels(route, method),
+                self._sent.labels(route, method),
+            )
+        return self._kinds[kind]
 
     async def exposition(self, state: AppState) -> bytes:
         """All metrics as text."""

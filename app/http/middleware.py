@@ -17,7 +17,6 @@ the first, the checks of the headers Origin and Sec-Fetch-Site the second.
 
 import asyncio
 import io
-import logging
 import re
 import time
 import uuid
@@ -48,7 +47,8 @@ from app.http.addresses import check_address
 from app.http.metrics import Metrics, Traffic
 from app.http.openapi import NDJSON
 from app.http.problems import refusal, unexpected
-from app.log import counted, of_request
+from app.http.repeated import Repetition
+from app.log import counted, log_request, of_request
 from app.readers.budget import ReadingTime, reading_time
 from app.settings import Settings
 
@@ -59,7 +59,6 @@ _BUDGET = "myoresponse.budget"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,64}")
-log = logging.getLogger("myoresponse")
 LISTS = frozenset({b"accept", b"accept-encoding", b"content-encoding", b"if-match", b"if-none-match", b"prefer"})
 """Headers that are lists: they may have several lines."""
 SINGLE = frozenset({b"content-length", b"idempotency-key", b"if-none-exist", b"transfer-encoding"})
@@ -300,10 +299,12 @@ class AccessLog:
             return
         began = time.perf_counter()
         method: str = scope["method"]
+        repetition = Repetition(scope) if method == "GET" and "app_state" in scope.get("state", {}) else None
+        if repetition is not None and await self.repeated(scope, repetition, send, began):
+            return
         inner = dict(scope, root_path=self.root_path, method="GET" if method == "HEAD" else method)
-        request_id = given = _given_id(scope)
-        if request_id is None:
-            request_id = uuid.uuid4().hex
+        given = _given_id(scope)
+        request_id = given or uuid.uuid4().hex
         inner["state"] = dict(scope.get("state", {}), request_id=request_id, only_head=method == "HEAD")
         status = 499  # the client left before there was an answer
         traffic = Traffic()
@@ -324,17 +325,47 @@ class AccessLog:
             elif method == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             traffic.sent += len(message.get("body", b""))
+            if repetition is not None:
+                repetition.note(message)
             await send(message)
 
         with self.metrics.in_flight.track_inprogress(), of_request(request_id):
             try:
                 await self.app(inner, receiving, sending)
+                if repetition is not None:
+                    repetition.keep(inner)
             finally:
                 seconds = time.perf_counter() - began
                 known = method if method in METHODS else "-"
                 route = getattr(inner.get("route"), "path", "-")
                 self.metrics.count(inner, route, known, status, seconds, traffic)
-                _write_line(inner, known, route, status, seconds, given)
+                _write_line(inner, known, route, status, seconds, request_id, given)
+
+    async def repeated(self, scope: Scope, repetition: Repetition, send: Send, began: float) -> bool:
+        """Send the answer of before, if the request was sent before and the answer stands. Whether it was sent."""
+        known = await repetition.before()
+        if known is None:
+            return False
+        given = _given_id(scope)
+        request_id = given or uuid.uuid4().hex
+        rate = repetition.counted(known)
+        if rate is not None and not rate.allowed:
+            return False  # it is refused where every request is
+        self.metrics.in_flight.inc()
+        try:
+            if not await repetition.audited(known, request_id):
+                return False
+            headers = known.headers_now(request_id, {} if rate is None else rate.headers)
+            await send({"type": "http.response.start", "status": known.status, "headers": headers})
+            await send({"type": "http.response.body", "body": known.body})
+        finally:
+            self.metrics.in_flight.dec()
+        repetition.found(known)
+        seconds = time.perf_counter() - began
+        self.metrics.count({}, known.route, "GET", known.status, seconds, Traffic(sent=len(known.body)))
+        caller = {"state": {"caller": known.caller}}
+        _write_line(caller, "GET", known.route, known.status, seconds, request_id, given)
+        return True
 
 
 def _given_id(scope: Scope) -> str | None:
@@ -344,21 +375,22 @@ def _given_id(scope: Scope) -> str | None:
 
 
 def _write_line(
-    scope: Mapping[str, Any], method: str, route: str, status: int, seconds: float, request_id: str | None
+    scope: Mapping[str, Any],
+    method: str,
+    route: str,
+    status: int,
+    seconds: float,
+    request_id: str,
+    given: str | None,
 ) -> None:
+    parts = {"method": method, "route": route, "status": status, "ms": f"{seconds * 1000:.1f}"}
     more = {
         "problem": scope.get("myoresponse.problem"),
         "faults": counted(scope.get("myoresponse.faults", Counter())),
         "instance": scope.get("myoresponse.instance"),
         "cause": scope.get("myoresponse.cause"),
         "client": getattr(scope["state"].get("caller"), "name", None),
-        "request_id": request_id,
+        "request_id": given,
     }
-    log.info(
-        "event=request method=%s route=%s status=%d ms=%.1f%s",
-        method,
-        route,
-        status,
-        seconds * 1000,
-        "".join(f" {name}={value}" for name, value in more.items() if value),
-    )
+    parts |= {name: value for name, value in more.items() if value}
+    log_request(parts, request_id, at_once=status >= 500)

@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from app.errors import Accepts
-from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine
+from app.timeline.receipts import Disposition, Note, NoteCode, Receipt, ReceiptLine, ShortReceipts
 
 
 class ReceiptNote(BaseModel):
@@ -38,6 +38,30 @@ class ReceiptItem(BaseModel):
     accepts: Accepts | None = Field(default=None, description="What its place accepts.", examples=[None])
 
 
+class NotListed(BaseModel):
+    """What the receipts of an answer count and do not list."""
+
+    lines: int = Field(
+        description="Number of lines that are not listed: of facts that are kept, and of new patients.",
+        examples=[249_000],
+    )
+    notes: dict[NoteCode, int] = Field(
+        description="How many of them have each note.", examples=[{"no_upper_limit": 249_000}]
+    )
+    listed_with: Literal["receipt=full"] = Field(
+        description="With this parameter, the same sent again is answered with all of them.", examples=["receipt=full"]
+    )
+
+
+Short = Annotated[
+    NotListed | None,
+    Field(
+        description="What the receipts do not list, if anything: after a thousand lines of an answer about facts that "
+        "are kept with the same notes, further ones are counted. Notes that a second sending would not have, and all "
+        "that is not kept, are always listed.",
+        examples=[None],
+    ),
+]
 FACTS_EXAMPLE = {"kept": 101, "not_applied": 0, "set_aside": 0, "not_ours": 0, "refused": 0}
 
 
@@ -49,8 +73,11 @@ class ReceiptBody(BaseModel):
         examples=[FACTS_EXAMPLE],
     )
     lines: list[ReceiptItem] = Field(
-        description="Each fact that is not plainly kept; with `receipt=full` each fact.",
+        description="Each fact that is not plainly kept, but for `short`; with `receipt=full` each fact.",
         examples=[[{"place": "/labs/0", "disposition": "kept", "notes": [{"code": "no_upper_limit"}]}]],
+    )
+    short: int | None = Field(
+        default=None, description="Number of lines that are not listed, if any: see `short`.", examples=[None]
     )
 
 
@@ -59,10 +86,7 @@ _NAMES = tuple((disposition, disposition.value) for disposition in Disposition)
 
 def receipt_document(receipt: Receipt) -> dict[str, Any]:
     """A receipt as a JSON object."""
-    return {
-        "counts": facts_document(receipt.counts),
-        "lines": [_line(line) for line in receipt.lines],
-    }
+    return long_receipt(receipt) | {"lines": [_line(line) for line in receipt.lines]}
 
 
 def long_receipt(receipt: Receipt) -> dict[str, Any]:
@@ -70,7 +94,15 @@ def long_receipt(receipt: Receipt) -> dict[str, Any]:
     return {
         "counts": facts_document(receipt.counts),
         "lines": (_line(line) for line in receipt.lines),
-    }
+    } | ({"short": receipt.short} if receipt.short else {})
+
+
+def short_document(short: ShortReceipts) -> dict[str, Any]:
+    """What the receipts of an answer do not list, as a member of the answer; nothing if they list everything."""
+    if not short.lines:
+        return {}
+    notes = {code.value: short.notes[code] for code in NoteCode if short.notes[code]}
+    return {"short": {"lines": short.lines, "notes": notes, "listed_with": "receipt=full"}}
 
 
 def facts_document(counts: Mapping[Disposition, int]) -> dict[str, int]:

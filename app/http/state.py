@@ -13,10 +13,12 @@ import anyio.to_thread
 from cachetools import LRUCache
 
 from app.access.authenticator import Authenticator
+from app.access.changes_seen import ChangesSeen
 from app.access.computing import Computing
 from app.access.rates import Rates
 from app.analyses import Options
 from app.errors import ServiceError, Unavailable
+from app.http.repeated import RepeatedAnswer, RequestKey
 from app.http.responses import Cursors
 from app.protocol.model import Protocol
 from app.secret_file import SecretFile
@@ -44,6 +46,7 @@ class Answers:
         self._most = most
         self._lock = threading.Lock()
         self._kept: LRUCache[str, tuple[str, bytes]] = LRUCache(most_bytes, getsizeof=lambda kept: len(kept[1]))
+        self._repeated: LRUCache[RequestKey, RepeatedAnswer] = LRUCache(most_bytes, getsizeof=lambda kept: kept.size)
         self._erasures: dict[str, int] = {}
         self.hits = self.misses = 0
 
@@ -62,7 +65,7 @@ class Answers:
     @property
     def size(self) -> int:
         """The bytes of all kept answers."""
-        return int(self._kept.currsize)
+        return int(self._kept.currsize + self._repeated.currsize)
 
     def keep(self, study: str, key: str, answer: bytes, erasures: int) -> None:
         """Keep an answer, unless a person was erased from the study since its data were read."""
@@ -74,6 +77,26 @@ class Answers:
             self._kept[key] = (study, answer)
             while len(self._kept) > self._most:
                 self._kept.popitem()
+            self._make_room()
+
+    def repeated(self, key: RequestKey) -> RepeatedAnswer | None:
+        """What was answered to such a request; without a mark it does not stand."""
+        with self._lock:
+            return self._repeated.get(key)
+
+    def keep_repeated(self, key: RequestKey, answer: RepeatedAnswer) -> None:
+        """Keep what was answered to a request, unless a person was erased from the study since its data were read."""
+        with self._lock:
+            study, erasures = answer.said.study, answer.said.erasures
+            if self._erasures.get(study or "", 0) != erasures or answer.size > min(self.LARGEST, self._kept.maxsize):
+                return
+            self._repeated[key] = answer
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Requests go first: an answer serves many of them."""
+        while self._repeated and (len(self._repeated) > self._most or self.size > self._kept.maxsize):
+            self._repeated.popitem()
 
     def drop(self, study: str) -> None:
         """Drop the answers about a study."""
@@ -81,6 +104,8 @@ class Answers:
             self._erasures[study] = self._erasures.get(study, 0) + 1
             for key in [key for key, (owner, _) in self._kept.items() if owner == study]:
                 del self._kept[key]
+            for request in [request for request, kept in self._repeated.items() if kept.said.study == study]:
+                del self._repeated[request]
 
 
 class ErasureWatch:
@@ -224,6 +249,7 @@ class AppState:
     trail: AuditTrail
     rates: Rates | None
     script: Script
+    changes: ChangesSeen
 
     @property
     def secret(self) -> SecretFile:

@@ -71,9 +71,10 @@ def _weeks(question: str, answer: Mapping[str, Any]) -> Iterator[HeadlineFigure]
             of_n = f"in {count(row['n'], 'patient')}{_p(row['tests'])}"
             text = f"At week {row['week']}, {changed} ({_ci(interval)}), {of_n}."
         claims = [
-            claim for claim in answer["claims"] if claim.get("measure") == measure and claim["code"].startswith("onset")
+            claim
+            for claim in answer["claims"]
+            if claim["code"].startswith("onset") and (claim["measure"], claim["scale"]) == (measure, row["scale"])
         ]
-        claims = [claim for claim in claims if not ratio or "ln" in claim["text"] or len(claims) == 1]
         yield HeadlineFigure(question, f"{measure} at week {row['week']}", number, text, "", claims)
 
 

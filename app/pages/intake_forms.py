@@ -13,12 +13,12 @@ from fastapi import APIRouter, Form, Path, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from app.errors import InvalidDocument, UnsupportedMediaType
+from app.errors import InvalidDocument, PreconditionFailed, UnsupportedMediaType
 from app.http.dependencies import IDENTIFIER, StudyId
 from app.http.openapi import JSON
 from app.http.representations import Asked, ServedDocument
 from app.pages.given_files import GivenFile, looked_at, sendings
-from app.pages.intake import form_of, in_words
+from app.pages.intake import DISMISSALS, form_of, in_words
 from app.pages.load_outcome import LoadOutcome
 from app.pages.routes import Text, asked_of, see_other, token_header
 from app.pages.site import answered, fault_page
@@ -125,14 +125,24 @@ async def dismiss(
     comment: Text = "",
     token: Text = "",
 ) -> Response:
-    """Take an item off the worklist."""
+    """Take an item off the worklist, and show what was done."""
     asked = asked_of(request)
     content = {"reason": reason} | ({"comment": comment.strip()} if comment.strip() else {})
     address = f"/v1/studies/{study}/set-aside/{item}/dismissal"
     answer = await _change(asked, "POST", address, content, token)
     if answer.status >= 400:
         return await fault_page(asked, answer, {"study": study})
-    return see_other(request, f"{asked.root}/v1/studies/{study}/set-aside.html")
+    outcome = answer.json()
+    shown = {
+        "item": item,
+        "done": outcome["status"] == "dismissed",
+        "revision": outcome["revision"],
+        "why": [
+            *([DISMISSALS[reason]] if reason != "other" else []),
+            *([content["comment"]] if comment.strip() else []),
+        ],
+    }
+    return await answered(asked, "dismissed.html", {"study": study}, shown)
 
 
 @router.post("/pages/studies/{study}/declaration")
@@ -189,17 +199,27 @@ async def create_study(
     content: dict[str, Any] = {"name": name.strip(), "protocol": protocol, "identifiers": identifiers}
     content |= {"time_zone": time_zone.strip()} if time_zone.strip() else {}
     content |= {"test": True} if test else {}
-    if (await asked.get(f"/v1/studies/{id}")).status == 200:
-        raise InvalidDocument("There is a study with this identifier already. Choose another one; nothing was changed.")
-    answer = await _change(asked, "PUT", f"/v1/studies/{id}", content, token)
+    answer = await _change(asked, "PUT", f"/v1/studies/{id}", content, token, only_new=True)
+    if answer.status == PreconditionFailed.status:
+        raise PreconditionFailed(
+            "There is a study with this identifier already. Choose another one; nothing was changed."
+        )
     if answer.status >= 400:
         return await fault_page(asked, answer, {})
     return see_other(request, f"{asked.root}/v1/studies/{id}/intake.html")
 
 
 async def _change(
-    asked: Asked, method: str, path: str, content: dict[str, Any], token: str, if_match: str | None = None
+    asked: Asked,
+    method: str,
+    path: str,
+    content: dict[str, Any],
+    token: str,
+    if_match: str | None = None,
+    *,
+    only_new: bool = False,
 ) -> ServedDocument:
     conditions = [] if if_match is None else [(b"if-match", if_match.encode())]
+    conditions += [(b"if-none-match", b"*")] if only_new else []
     headers = [(b"content-type", JSON.encode()), *conditions, *token_header(token)]
     return await asked.send(method, path, (), json.dumps(content).encode(), headers)

@@ -112,8 +112,11 @@ class LoadOutcome:
         """Whether nothing counts because of this file."""
         return not self.facts[Disposition.KEPT]
 
+    def _reason(self, kind: str, code: str, accepts: str | None = None) -> LoadReason:
+        return self.reasons.setdefault((kind, code, accepts), LoadReason(kind, code, accepts))
+
     def _note(self, kind: str, code: str, place: str, accepts: str | None = None) -> None:
-        reason = self.reasons.setdefault((kind, code, accepts), LoadReason(kind, code, accepts))
+        reason = self._reason(kind, code, accepts)
         reason.count += 1
         place = place_in_words(place) if self.table else place
         if place and len(reason.places) < MOST_PLACES and place not in reason.places:
@@ -128,6 +131,8 @@ class LoadOutcome:
         self.facts.update(document["facts"])
         for item in document["items"]:
             self._add_item(item)
+        for code, count in document.get("short", {}).get("notes", {}).items():
+            self._reason(NOTED, code).count += count  # the lines that its receipts do not list
 
     def _add_line(self, line: Mapping[str, Any]) -> None:
         """One line of the answer to lines; the last one has the sums."""

@@ -71,13 +71,11 @@ def cursor_of(address: str | None) -> str | None:
 async def _patient(reading: PageReading, names: Names) -> dict[str, Any]:
     study, patient = names["study"], names["patient"]
     base, pinned = f"/v1/studies/{study}", reading.pinned
-    alone = [*pinned, ("patients", "true"), ("patient", patient)]
     timeline = await reading.json(f"{base}/patients/{patient}", pinned)
-    protocol, known, responses, normal, versions = await together(
+    protocol, known, verdicts, versions = await together(
         reading.if_allowed(f"{base}/protocol", pinned),
         reading.if_allowed(base),
-        reading.if_allowed(f"{base}/analyses/response-rates", alone),
-        reading.if_allowed(f"{base}/analyses/ck-normal-time", alone),
+        reading.json(f"{base}/patients/{patient}/verdicts", pinned),
         versions_of(reading, f"{base}/patients/{patient}/history"),
     )
     zone = None if known is None else known["time_zone"]
@@ -100,8 +98,8 @@ async def _patient(reading: PageReading, names: Names) -> dict[str, Any]:
         "lines": lines,
         "gone": _gone(versions, lines),
         "all_read": len(versions) < MOST_VERSIONS,
-        "responses": _responses(responses, patient),
-        "normal": _normal_time(normal, patient),
+        "responses": [_response(each) for each in verdicts["responses"]],
+        "normal": _normal_time(verdicts["ck_normal_time"]),
         "charts": charts,
         "why": WHY,
         "can_change": Scope.INGEST in reading.asked.caller.scopes and not pinned,
@@ -142,28 +140,18 @@ def _gone(versions: list[dict[str, Any]], lines: list[FactLine]) -> list[FactLin
     return [line for line in gone if line.kind != "attribute"]
 
 
-def _responses(answer: Any, patient: str) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON
-    """What each response definition says about one patient."""
-    if answer is None:
-        return []
-    found = []
-    for result in answer["results"]:
-        row = next((each for each in result.get("patients") or () if each["patient"] == patient), None)
-        if row is None:
-            continue
-        definition = result["definition"]
-        found.append(
-            {
-                "rule": rule_in_words(result["measure"], definition["id"], definition["parameters"]),
-                "primary": result["primary"],
-                "responder": row["responder"],
-                "reason": None if row["reason"] is None else reason_in_words(row["reason"]),
-                "baseline": row["baseline"],
-                "value": row["value"],
-                "day": row["day"],
-            }
-        )
-    return found
+def _response(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What one response definition says about the patient."""
+    definition, verdict = found["definition"], found["verdict"]
+    return {
+        "rule": rule_in_words(found["measure"], definition["id"], definition["parameters"]),
+        "primary": found["primary"],
+        "responder": verdict["responder"],
+        "reason": None if verdict["reason"] is None else reason_in_words(verdict["reason"]),
+        "baseline": verdict["baseline"],
+        "value": verdict["value"],
+        "day": verdict["day"],
+    }
 
 
 def reason_in_words(code: str) -> str:
@@ -172,10 +160,8 @@ def reason_in_words(code: str) -> str:
     return known.get(code, words(code) + ".")
 
 
-def _normal_time(answer: Any, patient: str) -> list[str]:  # noqa: ANN401 - any JSON
+def _normal_time(row: Mapping[str, Any] | None) -> list[str]:
     """How long the CK of one patient was normal, in sentences."""
-    rows = [] if answer is None else [row for each in answer["results"] for row in each.get("patients") or ()]
-    row = next((each for each in rows if each["patient"] == patient), None)
     if row is None:
         return []
     said = []

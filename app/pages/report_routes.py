@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import ConfigDict
 
 from app.analyses import NullOptions
@@ -15,12 +15,13 @@ from app.http.dependencies import At, IfNoneMatch, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, refuses
 from app.http.representations import ServedDocument
 from app.http.responses import etag_from, matches, preferred, tagged
+from app.http.routing import Operations
 from app.pages.page import PageReading, Refused
 from app.pages.printing import PDF, check_installed, printed
 from app.pages.report import PrintedReport, read_report
 from app.pages.site import HTML, environment, made_by
 
-router = APIRouter(tags=["analyses"])
+router = Operations(tags=["analyses"])
 MARKDOWN = "text/markdown"
 
 

@@ -287,7 +287,8 @@ def _laid_out(name: str, title: str, rows: Sequence[Row], more: int) -> ShownTab
         for key, (column, _) in row.items():
             columns.setdefault(key, column)
     kept = [key for key in columns if not _is_empty(row.get(key) for row in rows)]
-    cells = [[row[key][1] if key in row else ShownCell(NO_FIGURE) for key in kept] for row in rows]
+    absent = {key: ShownCell(NO_FIGURE, number=any(row[key][1].number for row in rows if key in row)) for key in kept}
+    cells = [[row[key][1] if key in row else absent[key] for key in kept] for row in rows]
     return ShownTable(
         name, title, [columns[key] for key in kept], cells if kept else [], more, len(rows) < 5 < len(kept)
     )

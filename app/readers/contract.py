@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from operator import itemgetter
 
 from app.timeline.facts import History, LabFact
@@ -22,12 +23,10 @@ _LEAST, _GREATEST = max(least for least, _ in LIMITS.values()), min(greatest for
 def noted(history: History) -> History:
     """The history with the notes that follow from its facts, after those of its reader."""
     notes = dict(history.notes)
-    same: dict[tuple[Note, ...], tuple[Note, ...]] = {}  # thousands of results have equal notes
     for i, lab in enumerate(history.labs if _may_have_notes(history.labs) else ()):
         found = tuple(_of_lab(lab))
         if found:
-            found = notes.get(("labs", i), ()) + found
-            notes["labs", i] = same.setdefault(found, found)
+            notes["labs", i] = _same(notes.get(("labs", i), ()) + found)
     for kind in ("assessments", "infusions", "events"):
         for i, fact in enumerate(getattr(history, kind)):
             if fact.utc:
@@ -36,6 +35,12 @@ def noted(history: History) -> History:
         if event.onset is not None and event.day is None:
             notes["events", i] = (*notes.get(("events", i), ()), Note(NoteCode.DETAIL_LEFT_OUT, "onset"))
     return replace(history, notes=notes) if notes else history
+
+
+@lru_cache(maxsize=256)
+def _same(notes: tuple[Note, ...]) -> tuple[Note, ...]:
+    """The notes as one object for all results that have them: thousands have equal ones."""
+    return notes
 
 
 def _may_have_notes(labs: Sequence[LabFact]) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
@@ -11,6 +12,10 @@ Cell = str | float | bool | None
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet reads a text that begins with one of these as a formula."""
+_MARK = '"'
+_NEEDS_MARKS = re.compile('[,"\r\n]')
+_TELLING = (",", _MARK, "\r", "\n", *(f"\0{sign}" for sign in _FORMULA))
+"""Among texts that stand behind a zero each, one of these tells of a text that is not written as it is."""
 
 
 def lines(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
@@ -30,6 +35,17 @@ def lines_of_columns(columns: Sequence[str], values: Iterable[Sequence[Cell]]) -
         known = {cell: _written(cell) for cell in set(column)}
         written.append([known[cell] for cell in column])
     return _records(itertools.chain([[_written(name) for name in columns]], zip(*written, strict=True)))
+
+
+def written_cells(cells: Sequence[Cell]) -> list[str]:
+    """The cells as they stand in a line, with quotation marks where they need them."""
+    if {*map(type, cells)} == {str}:
+        texts = list(map(str, cells))
+        joined = "\0" + "\0".join(texts)
+        if not any(sign in joined for sign in _TELLING):
+            return texts
+    written = map(_written, cells)
+    return [f'"{text.replace(_MARK, 2 * _MARK)}"' if _NEEDS_MARKS.search(text) else text for text in written]
 
 
 def _records(rows: Iterable[Sequence[str]]) -> Iterator[str]:

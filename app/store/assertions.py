@@ -64,8 +64,8 @@ class Assertion:
 class Changes:
     """What one revision did to one kind of facts of a patient.
 
-    `removed` has only assertions that an earlier revision added. `marked` has those that were read from the database
-    and got another mark; each has the mark that it had.
+    `removed` has only assertions that an earlier revision added. `marked` has those of them that got another mark; each
+    has the mark that it had.
     """
 
     added: list[Assertion] = field(default_factory=list)

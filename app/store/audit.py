@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, or_, select, text
 
-from app.store.engine import Database, origin_of
+from app.store.engine import Database
 from app.store.hashes import NO_HASH, canonical
 from app.store.heads import note
 from app.store.ledger_keys import keys_of
@@ -186,23 +186,22 @@ def patient_number(salt: bytes) -> bytes:
     return hmac.digest(salt, b"audit", "sha256")[:_NUMBER]
 
 
-def wrote(connection: Connection, study: int, first: int, last: int, salts: Iterable[bytes], at: int) -> None:
-    """Store the row of a write in its transaction: the revisions `first` to `last`, and whose data they changed.
-
-    The caller holds the lock of the study. A rehearsal stores nothing.
-    """
-    if origin_of(connection) is not None:
-        return
+def row_of_write(first: int, last: int, salts: Iterable[bytes], at: int) -> Row:
+    """The row of a write by who acts now: the revisions `first` to `last`, and whose data they changed."""
     access = _ACCESS.get()
     numbers = b"".join(sorted({patient_number(salt) for salt in salts}))
     extent: Extent = "patients" if numbers else "nothing"
     who = access.who() if access is not None else _UNKNOWN
-    row = (at, who.caller, who.address, who.door, who.operation, who.scope, None, extent, numbers or None, first, last,
-           who.request, 1)  # fmt: skip
-    _append(connection, study, [row])
     if access is not None:
         access.written += 1
         access.numbers.update(_split(numbers))
+    return (at, who.caller, who.address, who.door, who.operation, who.scope, None, extent, numbers or None, first, last,
+            who.request, 1)  # fmt: skip
+
+
+def wrote(connection: Connection, study: int, rows: Sequence[Row]) -> None:
+    """Store the rows of writes in their transaction. The caller holds the lock of the study."""
+    _append(connection, study, rows)
 
 
 def store(connection: Connection, entries: Sequence[AuditEntry]) -> None:
@@ -225,12 +224,12 @@ def note_command(
     database.together(lambda transaction: store(transaction, [row]))
 
 
-def lines_of(connection: Connection, entries: Sequence[AuditEntry]) -> list[AuditLine]:
-    """Rows with the numbers of their patients instead of the identifiers."""
+def lines_of(connection: Connection | None, entries: Sequence[AuditEntry]) -> list[AuditLine]:
+    """Rows with the numbers of their patients instead of the identifiers; without patients no connection is needed."""
     lines = []
     for entry in entries:
         numbers = entry.numbers
-        if entry.patients:
+        if entry.patients and connection is not None:
             found = _STUDY.row(connection, entry.study)
             named = set() if found is None else set(_numbers(connection, found[0], entry.patients))
             numbers = b"".join(sorted(named.union(_split(numbers))))

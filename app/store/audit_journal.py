@@ -29,10 +29,14 @@ class AuditJournal:
     """The file of one process."""
 
     def __init__(self, heads: Path, key: bytes) -> None:
-        self.path = heads.with_name(f"{heads.name}{_KIND}{secrets.token_hex(8)}")
         self._key = key
-        self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        while True:
+            self.path = heads.with_name(f"{heads.name}{_KIND}{secrets.token_hex(8)}")
+            self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            if os.fstat(self._file).st_nlink:
+                return
+            os.close(self._file)  # a process that started just now took it for one that was left behind
 
     def append(self, lines: Sequence[AuditLine]) -> None:
         """Write lines. Raises `OSError`; then none of them is in the file.
@@ -61,18 +65,18 @@ class AuditJournal:
 
 
 def move_left_behind(database: Database, heads: Path, key: bytes) -> None:
-    """Store the lines of processes that ended without moving them."""
+    """Store the lines of processes that ended without moving them. Others that start may do the same now."""
     for path in sorted(heads.parent.glob(f"{heads.name}{_KIND}*")):
-        with path.open("rb") as file:
+        with suppress(FileNotFoundError), path.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                continue  # its process is running
+                continue  # its process is running, or another one moves them
             lines = list(_read(key, file))
             with database.writing() as connection:
                 audit.store_lines(connection, [line for line in lines if not audit.has_line(connection, line)])
             path.unlink(missing_ok=True)
-        log.info("event=audit moved=%d", len(lines))
+            log.info("event=audit moved=%d", len(lines))
 
 
 def _written(key: bytes, line: AuditLine) -> str:

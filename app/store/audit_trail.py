@@ -37,10 +37,13 @@ class AuditTrail:
     """Greatest number of kinds of refusals that are told apart at a time."""
     PAUSE = 0.5
     """Seconds in which rows are collected before they are moved, or after which it is tried again."""
+    IDLE = 2.0
+    """Seconds that the thread which writes waits for further rows: to start one takes longer than to write a row."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
+        self._more = threading.Condition(self._lock)
         self._waiting: list[tuple[AuditEntry, Future[None]]] = []
         self._thread: threading.Thread | None = None
         self._refused: dict[Kind, _Refused] = {}
@@ -61,6 +64,8 @@ class AuditTrail:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work_off, name="audit", daemon=True)
                 self._thread.start()
+            elif len(self._waiting) == 1:
+                self._more.notify()
         return done
 
     def answered(self, entry: AuditEntry) -> None:
@@ -102,6 +107,8 @@ class AuditTrail:
         for each in due:
             self.add(each)
         self._hurry.set()
+        with self._lock:
+            self._more.notify()
         _wait_for(self._thread, seconds)
         _wait_for(self._mover, seconds)  # the thread before may have begun it
         with self._moving:
@@ -110,9 +117,11 @@ class AuditTrail:
                 self._journal = None
 
     def _work_off(self) -> None:
-        """Write what waits to the journal, until nothing does."""
+        """Write what waits to the journal, until nothing has come for a while."""
         while True:
             with self._lock:
+                if not self._waiting and not self._hurry.is_set():
+                    self._more.wait(self.IDLE)
                 batch, self._waiting = self._waiting[: self.TOGETHER], self._waiting[self.TOGETHER :]
                 if not batch:
                     self._thread = None
@@ -129,8 +138,7 @@ class AuditTrail:
     def _write(self, entries: Sequence[AuditEntry]) -> Exception | None:
         """Write rows to the journal, and return the error, for those who wait, if that is not possible."""
         try:
-            with self._database.reading() as connection:
-                lines = audit.lines_of(connection, entries)
+            lines = self._lines(entries)
             with self._moving:
                 heads = self._database.heads
                 if self._journal is None and heads is not None:
@@ -146,6 +154,13 @@ class AuditTrail:
         except Exception as error:
             return error
         return None
+
+    def _lines(self, entries: Sequence[AuditEntry]) -> list[AuditLine]:
+        """The lines of rows. Only the numbers of patients are looked up in the database."""
+        if not any(entry.patients for entry in entries):
+            return audit.lines_of(None, entries)
+        with self._database.reading() as connection:
+            return audit.lines_of(connection, entries)
 
     def _move(self) -> None:
         """Move rows from the journal to the database, until none is left. While that fails, it is tried again."""

@@ -1,8 +1,8 @@
 """The database: transactions that read and transactions that write.
 
-The file holds, in this order: `Database`; `Task`, a piece of work that shares a transaction; how an engine is made; how
-a new connection is set up; how deleted content is removed from the files; and how it is tried whether the database can
-serve. An error of a driver becomes one of ours in `failures`.
+The file holds, in this order: `Database`; `Task`, an item that shares a transaction with others; how an engine is made;
+how a new connection is set up; how deleted content is removed from the files; and how it is tried whether the database
+can serve. An error of a driver becomes one of ours in `failures`.
 
 SQLite runs in WAL mode with `synchronous=FULL`. Without FULL, a loss of power can lose a commit that was already
 answered. SQLAlchemy begins the transactions, not the driver: the driver begins them too late for a snapshot and for a
@@ -17,10 +17,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from sqlalchemy import (
     URL,
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from app.store.segments import Segments
 
 _VERSION: Select[str] = select(column("version_num", Text)).select_from(table("alembic_version"))
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 Transaction = Connection
 """An open transaction. Only the store runs queries in it."""
@@ -117,8 +121,8 @@ class Database:
             raise UnusableAddress("this is not a database address that can be used") from None
         self._sqlite = address.get_backend_name() == "sqlite"
         self._wait = wait_seconds
-        self._writer_lock = threading.Lock()
-        self._queue: deque[Task[Any]] = deque()
+        self._queue = WriterQueue()
+        self._queues: WeakValueDictionary[str, WriterQueue] = WeakValueDictionary()  # those in which somebody waits
         self._later: list[Callable[[Connection], object]] = []
         self._later_lock = threading.Lock()
         self._later_thread: threading.Thread | None = None
@@ -151,15 +155,20 @@ class Database:
         PostgreSQL undoes a transaction if it and another one wait for each other, or could not have run one after the
         other. Nothing of it was committed, and the work is run again, after each pause of `REPEAT_SECONDS`.
         """
+        return self._repeated(self.writing, work)
+
+    def _repeated(
+        self, begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], Result]
+    ) -> Result:
         for seconds in REPEAT_SECONDS:
             try:
-                with self.writing() as connection:
+                with begin() as connection:
                     return work(connection)
             except Busy as refusal:
                 if not is_undone(refusal):
                     raise
             time.sleep(seconds)
-        with self.writing() as connection:
+        with begin() as connection:
             return work(connection)
 
     def together(self, work: Callable[[Connection], Result]) -> Result:
@@ -170,25 +179,37 @@ class Database:
         """
         if not self._sqlite:
             return self.alone(work)
-        task = Task(work)
-        self._queue.append(task)
+        context = copy_context()  # it may run in the thread of another task
+        task: Task[Callable[[Connection], Result], Result]
+        task = Task(lambda connection: context.run(work, connection), run_each)
+        return self._in_queue(self._queue, task)
+
+    def gathered(self, name: str, item: Item, work: "Gathered[Item, Result]") -> Result:
+        """Let `work` store an item together with others of the same name that wait; its result is given after COMMIT.
+
+        `work` gets all of them and returns a result for each, in their order. It may be run several times, also for
+        each of them in a separate transaction. A refusal of one of them, or of all, must have written nothing.
+        """
+        queue = self._queue if self._sqlite else self._queues.setdefault(name, WriterQueue())
+        return self._in_queue(queue, Task(item, work, name))
+
+    def _in_queue(self, queue: "WriterQueue", task: "Task[Any, Result]") -> Result:
+        queue.tasks.append(task)
         try:
-            with self._exclusive_write():
-                if not task.done.is_set():  # another thread may have run it in the meantime
-                    self._run([self._queue.popleft() for _ in range(min(len(self._queue), MOST_TOGETHER))])
+            with self._turn(queue):
+                while not task.done.is_set():  # another thread may have run it in the meantime
+                    self._run([queue.tasks.popleft() for _ in range(min(len(queue.tasks), MOST_TOGETHER))])
         except Busy:
             with suppress(ValueError):
-                self._queue.remove(task)
+                queue.tasks.remove(task)
                 raise
             task.done.wait()  # another thread has just begun to run it
         return task.outcome()
 
-    def _run(self, tasks: Sequence["Task[Any]"]) -> None:
+    def _run(self, tasks: Sequence["Task[Any, Any]"]) -> None:
         """Run the tasks in one transaction. If it fails, and not for being busy, run each in a separate transaction."""
         try:
-            with self._transaction() as connection:
-                for task in tasks:
-                    task.run(connection)
+            self._repeated(self._transaction, partial(run_tasks, tasks))
         except BaseException as error:
             for task in tasks:
                 if len(tasks) == 1 or isinstance(error, Busy):
@@ -277,7 +298,7 @@ class Database:
 
     def _tried_sqlite(self, connection: Connection) -> DatabaseFailure | None:
         """Try a write, in the time that a probe has; nothing is stored."""
-        if not self._writer_lock.acquire(timeout=PROBE_SECONDS):
+        if not self._queue.lock.acquire(timeout=PROBE_SECONDS):
             return DatabaseFailure("another request of this process writes to it", Cause.LOCKED)
         driver: Any = connection.connection.driver_connection
         try:
@@ -290,7 +311,7 @@ class Database:
                 return _objection_to_tables(connection)
         finally:
             driver.execute(f"PRAGMA busy_timeout={round(self._wait * 1000)}")
-            self._writer_lock.release()
+            self._queue.lock.release()
 
     def afterwards(self, work: Callable[[], object]) -> None:
         """Run `work` when what was written is committed: now. In a request with a key it is committed later."""
@@ -353,35 +374,34 @@ class Database:
         if not self._sqlite:
             yield
             return
-        if not self._writer_lock.acquire(timeout=self._wait):
+        with self._turn(self._queue):
+            yield
+
+    @contextmanager
+    def _turn(self, queue: "WriterQueue") -> Iterator[None]:
+        """The only writer of a queue. Raises `Busy` if its turn does not come."""
+        if not queue.lock.acquire(timeout=self._wait):
             failure = DatabaseFailure("another request of this process writes to it", Cause.LOCKED)
             self.failures.note(failure)
             raise refusal_of(failure) from failure
         try:
             yield
         finally:
-            self._writer_lock.release()
+            queue.lock.release()
 
 
-class Task(Generic[Result]):
-    """A piece of work that waits for a transaction, and later its result or its error."""
+Gathered = Callable[[Connection, Sequence[Item]], Sequence[Result | ServiceError]]
+"""Work on several items in one transaction: a result or a refusal for each, in their order."""
 
-    def __init__(self, work: Callable[[Connection], Result]) -> None:
-        context = copy_context()  # it may run in the thread of another task
-        self._work: Callable[[Connection], Result] = lambda connection: context.run(work, connection)
-        self._results: list[Result] = []
+
+class Task(Generic[Item, Result]):
+    """An item that waits for a transaction, and later its result or its error."""
+
+    def __init__(self, item: Item, work: Gathered[Item, Result], name: str = "") -> None:
+        self.item, self.work, self.name = item, work, name
+        self.found: list[Result | ServiceError] = []
         self._error: BaseException | None = None
         self.done = threading.Event()
-
-    def run(self, connection: Connection) -> None:
-        """Run the work. A refusal is kept for `outcome`."""
-        self._results, self._error = [], None
-        try:
-            self._results.append(self._work(connection))
-        except ServiceError as refusal:
-            if isinstance(refusal, Busy):
-                raise
-            self._error = refusal
 
     def fail(self, error: BaseException) -> None:
         """Keep the error of a transaction that failed, and mark the task as done."""
@@ -389,10 +409,48 @@ class Task(Generic[Result]):
         self.done.set()
 
     def outcome(self) -> Result:
-        """Return what the work returned, or raise what it raised."""
+        """Return the result, or raise the error."""
         if self._error is not None:
             raise self._error
-        return self._results[0]
+        [found] = self.found
+        if isinstance(found, ServiceError):
+            raise found
+        return found
+
+
+class WriterQueue:
+    """Tasks that wait for one writer: the one that has the lock runs all of them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.tasks: deque[Task[Any, Any]] = deque()
+
+
+def run_tasks(tasks: Iterable[Task[Any, Any]], connection: Connection) -> None:
+    """Run tasks in a transaction. Those of one name are one piece of work."""
+    for _, same in groupby(sorted(tasks, key=attrgetter("name")), key=attrgetter("name", "work")):
+        together = list(same)
+        try:
+            found = together[0].work(connection, [task.item for task in together])
+        except Busy:
+            raise
+        except ServiceError as refusal:
+            found = [refusal] * len(together)
+        for task, result in zip(together, found, strict=True):
+            task.found = [result]
+
+
+def run_each(connection: Connection, works: Sequence[Callable[[Connection], Result]]) -> list[Result | ServiceError]:
+    """The result of each piece of work, or its refusal."""
+    found: list[Result | ServiceError] = []
+    for work in works:
+        try:
+            found.append(work(connection))
+        except Busy:
+            raise
+        except ServiceError as refusal:
+            found.append(refusal)
+    return found
 
 
 _SAFE = ("fsync", "full_page_writes", "synchronous_commit")

@@ -22,11 +22,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Busy
 from app.store.audit import numbers_of_answer
-from app.store.engine import Database
+from app.store.engine import Database, Gathered, Task, run_tasks
 from app.store.heads import part_noted
 from app.store.ledger_keys import keys_of
 from app.store.tables import kept_answers, studies
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 _RUNNING = 0
 """The status of a reserved key, which only its own transaction sees."""
@@ -150,6 +151,13 @@ class OneTransaction(Database):
         """Run `work` in the transaction."""
         with self.writing() as connection:
             return work(connection)
+
+    def gathered(self, name: str, item: Item, work: Gathered[Item, Result]) -> Result:
+        """Let `work` store the item in the transaction."""
+        task = Task(item, work, name)
+        with self.writing() as connection:
+            run_tasks([task], connection)
+            return task.outcome()
 
     def later(self, work: Callable[[Connection], object]) -> None:
         """Run `work` soon, in a transaction of its own."""

@@ -147,23 +147,29 @@ def submit_each(
     builder.load_patients(history.patient for history in histories)
     worklist = Worklist(builder, format, sender)
     worklist.load(history.patient for history in histories)
-    outcomes: list[Outcome | ServiceError] = []
-    for history in histories:
-        if builder.is_erased(history.patient):
-            outcomes.append(Erased())
-            continue
-        if rings := ring_faults(builder, [history]):
-            outcomes.append(InvalidDocument(faults=rings))
-            continue
-        merged = _merge(builder, [history])
-        [outcome] = _listed(worklist, [history], merged)
-        if outcome.revision is not None:
-            touched = _touched(builder, merged)
-            builder.append_revision(touched, outcome.counts, format=format, client=client, entries=worklist.entries)
-        outcomes.append(outcome)
+    outcomes = [append(builder, worklist, history, format=format, client=client) for history in histories]
     builder.write()
     worklist.write()
     return outcomes
+
+
+def append(
+    builder: RevisionBuilder, worklist: Worklist, history: History, *, format: str, client: str | None
+) -> Outcome | ServiceError:
+    """Add a history as one revision to what a builder will write, or say why not.
+
+    The caller has loaded its patient, and writes both.
+    """
+    if builder.is_erased(history.patient):
+        return Erased()
+    if rings := ring_faults(builder, [history]):
+        return InvalidDocument(faults=rings)
+    merged = _merge(builder, [history])
+    [outcome] = _listed(worklist, [history], merged)
+    if outcome.revision is not None:
+        touched = _touched(builder, merged)
+        builder.append_revision(touched, outcome.counts, format=format, client=client, entries=worklist.entries)
+    return outcome
 
 
 def replace(

@@ -169,6 +169,8 @@ class Insertion:
             with driver.copy(self._text("copy", kept, connection.dialect)) as copy:
                 for row in rows:
                     copy.write_row(row)
+        elif len(rows) == 1:  # psycopg would begin a pipeline for `executemany`, which needs more round trips
+            cursor.execute(self._text(connection.dialect.name, kept, connection.dialect), rows[0])
         else:
             cursor.executemany(self._text(connection.dialect.name, kept, connection.dialect), rows)
         cursor.close()

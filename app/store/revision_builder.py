@@ -124,7 +124,10 @@ class RevisionBuilder:
         self._leaves: list[tuple[int, int, int, bytes]] = []
         self._touched: dict[int, bytes] = {}
         self._last_key = 0
-        self._received_at = received_at
+        self.received_at = received_at
+        """When the submission arrived that is being stored."""
+        self._audited = 0
+        self._writes: list[Row] = []
         self._received: dict[int, int] = {}
         self._marks: dict[str, dict[Assertion, tuple[int, str | None]]] = {}
         # This is a separate query, begun after the lock was given: it sees the revision of the writer before.
@@ -134,10 +137,10 @@ class RevisionBuilder:
     def received(self, number: int) -> int:
         """When a revision was received, up to the one that is being made."""
         if number == self.number:
-            return max(self._received_at, self.head.received_at)
+            return max(self.received_at, self.head.received_at)
         if number not in self._received:
             row = _RECEIVED.row(self.connection, self.key, number)
-            self._received[number] = row[0] if row else self._received_at
+            self._received[number] = row[0] if row else self.received_at
         return self._received[number]
 
     @property
@@ -226,7 +229,7 @@ class RevisionBuilder:
         link = Link(
             self.study,
             number,
-            max(self._received_at, head.received_at),
+            max(self.received_at, head.received_at),
             client,
             format,
             json.dumps(counts.as_dict(), separators=(",", ":")),
@@ -260,10 +263,20 @@ class RevisionBuilder:
         _INSERT_REVISIONS.run(self.connection, self._revisions)
         _INSERT_LEAVES.run(self.connection, self._leaves)
         self._seal()
+        self.end_submission()
         if self._revisions:
-            first, last = self._revisions[0][1], self.head.number
-            note(self.connection, ("study", self.key), last, self.head.hash)
-            audit.wrote(self.connection, self.key, first, last, self._touched.values(), self.head.received_at)
+            note(self.connection, ("study", self.key), self.head.number, self.head.hash)
+        if self._writes:
+            audit.wrote(self.connection, self.key, self._writes)
+
+    def end_submission(self) -> None:
+        """Name who acts now as who made the revisions since the last submission. A rehearsal names nobody."""
+        made = self._revisions[self._audited :]
+        if made and origin_of(self.connection) is None:
+            first, last = made[0][1], made[-1][1]
+            self._writes.append(audit.row_of_write(first, last, self._touched.values(), self.head.received_at))
+        self._audited = len(self._revisions)
+        self._touched = {}
 
     def _seal(self) -> None:
         """Seal what the leaves do not cover of the new assertions, and the marks that changed."""
@@ -300,5 +313,6 @@ class RevisionBuilder:
             if mine.marked:
                 known = self._marks.setdefault(kind, {})
                 for old, before in mine.marked.items():
-                    known.setdefault(old, (person.key, before))
+                    if old.stored:
+                        known.setdefault(old, (person.key, before))
         person.changes = {}

@@ -170,9 +170,19 @@ class StudyAt:
         bases = chain(known, (read() for read in segment))
         return known_cohorts.known_cohort(self._connection, study, self.revision, bases)
 
+    def cohort_of_person(self, patient: str) -> Cohort:
+        """What analyses read of one person; nobody, if the record was merged. Raises `NotFound` and `Erased`."""
+        found = timelines.cohort_of_person(self._connection, self.id, patient, self.revision)
+        audit.was_read(self.id, [patient])
+        return found
+
     def sources(self, cohort: Cohort) -> Sources:
         """Where each fact of this `cohort` is found in the timelines."""
         return timelines.sources(self._connection, self.id, self.revision, cohort)
+
+    def cohorts_with_sources(self) -> Iterator[tuple[Cohort, Sources]]:
+        """Both in parts of some persons each, in order, at least one part."""
+        return timelines.cohorts_with_sources(self._connection, self.id, self.revision)
 
     def persons(self) -> dict[str, list[str]]:
         """The records of each person, in the order of the cohort: the surviving record names the person."""

@@ -190,13 +190,24 @@ class StudyOutcome:
 
 
 def put_study(
-    connection: Connection, study_id: str, definition: StudyDeclaration, *, client: str | None, received_at: int
+    connection: Connection,
+    study_id: str,
+    definition: StudyDeclaration,
+    *,
+    client: str | None,
+    received_at: int,
+    only_new: bool = False,
 ) -> StudyOutcome:
-    """Create a study (its revision 0), or change what is declared of it (its next revision)."""
+    """Create a study (its revision 0), or change what is declared of it (its next revision).
+
+    If it must be `only_new` and there is one already, `PreconditionFailed` is raised.
+    """
     if _KEY.row(connection, study_id) is None:
-        # Two clients may create it at the same time. The second one waits here, and then changes the same study.
+        # Two clients may create it at the same time. The second one waits here, and then finds the same study.
         _CREATE_STUDY[connection.dialect.name].run(connection, study_id, received_at, keys_of(connection).new())
     builder = RevisionBuilder(connection, study_id, received_at)
+    if only_new and builder.number > 0:
+        raise PreconditionFailed("The study exists already.")
     stated = {name: json.dumps(getattr(definition, name)) for name in _NAMES}
     stated |= {name: json.dumps(getattr(definition.feeds, name), sort_keys=True) for name in _FEED_DEFAULTS}
     entries = _state_facts(builder, stated) + _state_protocol(builder, definition.protocol)
@@ -300,6 +311,11 @@ def names(connection: Connection) -> dict[int, str]:
 def is_known(connection: Connection, study_id: str) -> bool:
     """Whether there is a study of this name."""
     return _KEY.row(connection, study_id) is not None
+
+
+def lock(connection: Connection, study_id: str) -> bool:
+    """Whether there is a study of this name. No other transaction changes it from now until this one ends."""
+    return LOCK_STUDY.row(connection, study_id) is not None
 
 
 def study_key(connection: Connection, study_id: str) -> int:

@@ -418,7 +418,7 @@ class StatedFact:
     def _mark(self, assertions: Iterable[Assertion], mark: str | None) -> None:
         for each in assertions:
             if each.mark != mark:
-                if each.stored:
+                if each.added < self.revision.number:
                     self.changes.marked.setdefault(each, each.mark)
                 each.mark = mark
 

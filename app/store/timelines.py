@@ -8,7 +8,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, bindparam, exists, func, select
 
@@ -21,15 +24,17 @@ from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
-from app.timeline.cohort import REQUIRED, TABLES, Cohort, Piece, Row, content_of, patient_row, standing_rows
+from app.timeline.cohort import REQUIRED, TABLES, Cohort, Piece, Row, Words, content_of, patient_row, standing_rows
 from app.timeline.document import ITEMS, Sourced
 from app.timeline.facts import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact
 from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
 from app.timeline.number_rule import standing
-from app.timeline.source_facts import Source, Sources, aligned, aligned_facts
+from app.timeline.source_facts import Source, Sources, address_of, aligned, aligned_facts, words_of
 from app.timeline.times import day_text
 
+PERSONS_WITH_SOURCES, FIRST_PERSONS = 200, 20
+"""Number of persons in a part of a study that is read with its sources, and in the first part, which is there soon."""
 PERSONS_AT_ONCE = 2_048
 """The number of persons whose rows are in memory together."""
 _BEFORE, _AFTER = -(2**63), 2**63
@@ -247,6 +252,20 @@ def links_of_keys(connection: Connection, revision: int, keys: Mapping[str, int]
     }
 
 
+def cohort_of_person(connection: Connection, study_id: str, patient: str, revision: int) -> Cohort:
+    """What `cohort` has of one person; nobody, if this record was merged into another one.
+
+    Only the facts of this person are read. Raises `NotFound` and `Erased`.
+    """
+    study, _ = find_patient(connection, study_id, patient, revision)
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
+    merged = persons({record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}, keys)
+    others = {record for records in merged.values() for record in records}
+    records = [] if patient in others else [patient, *merged.get(patient, ())]
+    of_person = {patient: records} if records else {}
+    return cohort_of_persons(connection, study, revision, of_person, {record: keys[record] for record in records})
+
+
 def zone_of(connection: Connection, study: int, revision: int) -> str | None:
     """The time zone that a study declares at a revision."""
     zone = TIME_ZONE.row(connection, study, revision)
@@ -307,6 +326,53 @@ def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort
         return aligned(cohort, by_kind, merged)
 
 
+def cohorts_with_sources(connection: Connection, study_id: str, revision: int) -> Iterator[tuple[Cohort, Sources]]:
+    """The cohort and its sources in parts of some persons each, in order, at least one: memory does not grow with the
+    study. A study with merged records is one part.
+    """
+    study = study_key(connection, study_id)
+    names: list[str] = sorted(name for name, _ in _PATIENTS.rows(connection, study, revision))
+    if not names or _LINKS.row(connection, study, revision):
+        whole = cohort(connection, study_id, revision)
+        yield whole, sources(connection, study_id, revision, whole)
+        return
+    declared = zone_of(connection, study, revision)
+    zone = ZoneInfo(declared) if declared else None
+    for first, stop in pairwise([0, *range(FIRST_PERSONS, len(names), PERSONS_WITH_SOURCES), len(names)]):
+        with gc_paused():
+            part = _part(connection, study, revision, names[first:stop], zone)
+        yield part
+
+
+def _part(
+    connection: Connection, study: int, revision: int, names: list[str], zone: ZoneInfo | None
+) -> tuple[Cohort, Sources]:
+    """The cohort of some neighbouring persons without merged records, and its sources.
+
+    Rows are brought into the order of their addresses first, so that of equal ones the first has the first address.
+    """
+    between = (study, revision, names[0], names[-1])
+    place = {name: number for number, name in enumerate(names)}
+    attributes: dict[str, dict[str, str]] = {name: {} for name in names}
+    for record, name, value in _ATTRIBUTES_BETWEEN.rows(connection, *between):
+        attributes[record][name] = value
+    tables: dict[str, Any] = {}
+    addresses: dict[str, Words] = {}
+    for kind, table in TABLES.items():
+        facts = [
+            (address_of(kind, record, content, number, source, _time_text(time)), (record, *content))
+            for record, number, source, time, *content in _SOURCES_BETWEEN[kind].rows(connection, *between)
+        ]
+        facts.sort(key=itemgetter(0))
+        tables[kind], order = table.in_order([row for _, row in facts], place, zone)
+        addresses[kind] = words_of([address for address, _ in facts])[order]
+    people = tuple(patient_row(name, attributes[name]) for name in names)
+    return (
+        Cohort(people, **tables, zoned=zone is not None),
+        Sources(**addresses, records=tuple((name,) for name in names)),
+    )
+
+
 def records_of_persons(connection: Connection, study_id: str, revision: int) -> dict[str, list[str]]:
     """The records of each person of a study at a revision, in the order of a cohort: the surviving record, which names
     the person, and those that were merged into it.
@@ -361,8 +427,10 @@ _TIME_OF = {"medications": "start_day", "events": "onset"}
 """The field with the time of a fact as it was written, for kinds where it is not `time`."""
 
 
-def _standing_of(kind: str, *names: str) -> Query:
-    """The query for the facts of a kind that stand and that analyses read: the patient and these fields."""
+def _standing_of(kind: str, *names: str, between: bool = False) -> Query:
+    """The query for the facts of a kind that stand and that analyses read: the patient and these fields. With
+    `between` only those of the patients from a `first` to a `last` one.
+    """
     table, _ = FACTS[kind]
     clause = (
         select(patients.c.id, *[table.c[name] for name in names])
@@ -370,20 +438,26 @@ def _standing_of(kind: str, *names: str) -> Query:
         .where(patients.c.study == bindparam("study"), stands_at(table), shown(table))
         .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
     )
-    return Query(clause, "study", "revision")
+    if not between:
+        return Query(clause, "study", "revision")
+    return Query(
+        clause.where(patients.c.id.between(bindparam("first"), bindparam("last"))), "study", "revision", "first", "last"
+    )
 
 
 _CONTENT = {kind: [field.name for field in found] for kind, found in READ_BY_ANALYSES.items()}
-_SOURCES = {kind: _standing_of(kind, "id", "source", _TIME_OF.get(kind, "time"), *_CONTENT[kind]) for kind in TABLES}
+_SOURCED = {kind: ("id", "source", _TIME_OF.get(kind, "time"), *_CONTENT[kind]) for kind in TABLES}
+_SOURCES = {kind: _standing_of(kind, *names) for kind, names in _SOURCED.items()}
+_SOURCES_BETWEEN = {kind: _standing_of(kind, *names, between=True) for kind, names in _SOURCED.items()}
+_ATTRIBUTES_BETWEEN = _standing_of("attributes", *_CONTENT["attributes"], between=True)
 
 
 @cache
 def _standing_of_keys(kind: str, length: int) -> Query:
     """The query for the facts that analyses read of the patients with these keys."""
     table, _ = FACTS[kind]
-    names = [field.name for field in READ_BY_ANALYSES[kind]]
     clause = (
-        select(table.c.patient_key, *[table.c[name] for name in names])
+        select(table.c.patient_key, *[table.c[name] for name in _CONTENT[kind]])
         .where(table.c.patient_key.in_(listed(length)), stands_at(table), shown(table))
         .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
     )

@@ -1,6 +1,6 @@
 """Stores timelines and tables of results: one timeline, many in one revision, or each by itself."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +16,11 @@ from app.store.gc_pause import gc_paused
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, Work, patiently
 from app.submission.native_patients import NativePatients
+from app.submission.posts import PostedTimeline, store_posts
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.receipts import Disposition, Receipt
+from app.timeline.receipts import Disposition, Receipt, ShortReceipts
 
 CSV = "csv"
 ItemStatus = Literal["created", "changed", "unchanged", "stale", "skipped", "rejected"]
@@ -49,11 +50,13 @@ class TableOutcome:
 
     `items` are its patients in the order of their first rows; the rows without a patient are one item. `rows` is the
     number of rows below the header, `skipped` the number of skipped rows by reason, `faults` the first faults of rows.
+    `short` says what the receipts do not list.
     """
 
     items: tuple[ItemOutcome, ...]
     rows: int
     skipped: Mapping[Skipped, int]
+    short: ShortReceipts
     faults: Sequence[Fault] = ()
 
 
@@ -78,10 +81,13 @@ def in_order(counts: Counter[ItemStatus]) -> dict[ItemStatus, int]:
 
 
 def add_timeline(submitter: Submitter, patients: NativePatients, history: History) -> ledger.Outcome:
-    """Merge one timeline."""
-    return submitter.commit(
-        lambda transaction: patients.add(submitter, transaction, [history]), shared=not patients.has_numbers
-    ).outcomes[0]
+    """Merge one timeline. Those that wait at the same time are stored together, unless a number was replaced."""
+    if patients.has_numbers:
+        outcome = submitter.commit(lambda transaction: patients.add(submitter, transaction, [history])).outcomes[0]
+    else:
+        post, gathered = PostedTimeline(submitter, patients, history), submitter.database.gathered
+        outcome = patiently(lambda: gathered(submitter.study, post, store_posts), submitter.pauses)
+    return submitter.shortened(outcome)
 
 
 def replace_timeline(
@@ -107,7 +113,7 @@ def replace_timeline(
         submitter.count(transaction, [(noted, receipted)])
         return receipted
 
-    return submitter.commit(replaced)
+    return submitter.shortened(submitter.commit(replaced))
 
 
 def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> erasure.Erasure:
@@ -121,15 +127,16 @@ def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -
 
 
 def store_timelines(
-    submitter: Submitter, patients: NativePatients, items: Sequence[Item], *, atomic: bool
+    submitter: Submitter, patients: NativePatients, items: list[Item], *, atomic: bool
 ) -> list[ItemOutcome]:
     """Store many timelines. With `atomic` all are one revision, and the refusal of any is a refusal of all.
 
-    Raises what `Submitter.each` raises, and with `atomic` `Erased`.
+    Without it, `items` is empty afterwards, so that what was stored needs no memory. Raises what `Submitter.each`
+    raises, and with `atomic` `Erased`.
     """
     if atomic:
         return _store_together(submitter, items, together(items), partial(patients.add, submitter))
-    return _store_each(submitter, items, partial(patients.add_each, submitter))
+    return _store_each(submitter, _taken_from(items), partial(patients.add_each, submitter))
 
 
 def store_table(
@@ -160,7 +167,7 @@ def store_table(
             items = _store_together(submitter, patients, _refusal(patients), add)
         else:
             items = _store_each(submitter, table.read(), submitter.submit_each)
-    return TableOutcome(tuple(items), table.rows, table.skipped, table.faults)
+    return TableOutcome(tuple(items), table.rows, table.skipped, submitter.short, table.faults)
 
 
 def outcome_of(index: int, patient: str | None, result: ledger.Outcome | ServiceError) -> ItemOutcome:
@@ -196,22 +203,34 @@ def _store_together(
         raise refused
     histories = [item.history for item in items if item.history is not None]
     submission = submitter.commit(lambda transaction: add(transaction, histories))
-    return [outcome_of(i, outcome.patient, outcome) for i, outcome in enumerate(submission.outcomes)]
+    outcomes = map(submitter.shortened, submission.outcomes)
+    return [outcome_of(i, outcome.patient, outcome) for i, outcome in enumerate(outcomes)]
 
 
 def _store_each(
     submitter: Submitter, items: Iterable[ReadItem], add_each: Work[History, ledger.Outcome]
 ) -> list[ItemOutcome]:
-    """Store every item by itself. Items are read when their group is stored, so that not all are in memory."""
-    patients: list[str | None] = []
+    """Store every item by itself. Items are read when their group is stored, and shortened then, so that not all are in
+    memory.
+    """
+    patients: deque[str | None] = deque()
+    told: list[ItemOutcome] = []
 
     def contents() -> Iterator[History | ServiceError]:
         for item in items:
             patients.append(item.subject)
             yield content_of(item)
 
-    outcomes = submitter.each(contents(), add_each)
-    return [outcome_of(i, *each) for i, each in enumerate(zip(patients, outcomes, strict=True))]
+    for group in submitter.groups(contents(), add_each):
+        shortened = map(submitter.shortened, group)
+        told += [outcome_of(i, patients.popleft(), result) for i, result in enumerate(shortened, len(told))]
+    return told
+
+
+def _taken_from(items: list[Item]) -> Iterator[Item]:
+    items.reverse()
+    while items:
+        yield items.pop()
 
 
 def _refusal(patients: Iterable[PatientResults]) -> ServiceError | None:

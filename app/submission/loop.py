@@ -23,7 +23,7 @@ from app.submission.receipts import only_aside, receipt_of
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
 from app.timeline.merged_records import surviving_record
-from app.timeline.receipts import Receipt
+from app.timeline.receipts import Receipt, ShortReceipts
 
 GROUP = 100
 """Greatest number of items in one transaction; each item has its own revision."""
@@ -54,8 +54,9 @@ class Submitter:
 
     `feed` is what the study declares of its feeds, for formats that need it. Without it, it is not yet known whether
     the study exists. A stream sets `received_at` for each group. `pauses` are seconds between attempts (`patiently`).
-    With `full`, receipts list every fact. `sender` is the system that sent the items, if the format says so; else the
-    source of each fact counts as its sender. `more_noted` adds notes to an outcome with its receipt.
+    With `full`, receipts list every fact; else `short` shortens those of one answer, where its format does so. `sender`
+    is the system that sent the items, if the format says so; else the source of each fact counts as its sender.
+    `more_noted` adds notes to an outcome with its receipt.
     """
 
     database: Database
@@ -68,31 +69,40 @@ class Submitter:
     full: bool = False
     sender: str | None = None
     more_noted: Callable[[History, ledger.Outcome], ledger.Outcome] | None = None
+    short: ShortReceipts = field(default_factory=ShortReceipts, init=False)
     _begun: bool = field(default=False, init=False)
     _busy: Busy | None = field(default=None, init=False)
 
-    def commit(self, work: Callable[[Transaction], Result], *, shared: bool = False) -> Result:
+    def commit(self, work: Callable[[Transaction], Result]) -> Result:
         """The result of the work, after COMMIT. If the work raises an error, nothing is stored.
 
         The work may be run several times: it must change nothing but the database.
-        Only here the transaction of a submission begins and ends. A `shared` transaction is used by all submissions
-        that wait at the same time (`Database.together`); such work may raise an error only before it has written.
+        Only here the transaction of a submission begins and ends, and for posts that are stored together (`posts`).
         """
-        run = self.database.together if shared else self.database.alone
-        return patiently(lambda: run(work), self.pauses)
+        return patiently(lambda: self.database.alone(work), self.pauses)
 
     def each(self, items: Iterable[Content | ServiceError], work: Work[Content, Result]) -> list[Result | ServiceError]:
         """The outcome of each item. An item is a content to store, or the refusal of its reader.
 
         Raises `Busy` if nothing was stored, and what `group` raises.
         """
-        remaining = iter(items)
-        outcomes = self.group(list(islice(remaining, GROUP)), work)
-        while group := list(islice(remaining, GROUP)):
-            outcomes += self.group(group, work)
-        if self._busy is not None and all(isinstance(outcome, ServiceError) for outcome in outcomes):
+        return list(chain.from_iterable(self.groups(items, work)))
+
+    def groups(
+        self, items: Iterable[Content | ServiceError], work: Work[Content, Result]
+    ) -> Iterator[list[Result | ServiceError]]:
+        """The same in groups, each given after it was stored."""
+        remaining, stored = iter(items), False
+        group = list(islice(remaining, GROUP))
+        while True:
+            outcomes = self.group(group, work)
+            stored = stored or not all(isinstance(outcome, ServiceError) for outcome in outcomes)
+            yield outcomes
+            group = list(islice(remaining, GROUP))
+            if not group:
+                break
+        if self._busy is not None and not stored:
             raise self._busy
-        return outcomes
 
     def group(
         self, items: Sequence[Content | ServiceError], work: Work[Content, Result]
@@ -161,6 +171,12 @@ class Submitter:
             outcome.patient, outcome.status, outcome.revision, outcome.counts, outcome.fates, receipt, outcome.draws
         )
         return receipted if self.more_noted is None else self.more_noted(history, receipted)
+
+    def shortened(self, result: Result) -> Result:
+        """The outcome as it is answered, after COMMIT: its receipt is shortened, unless it is to be full."""
+        if self.full or not isinstance(result, ledger.Outcome):
+            return result
+        return replace(result, receipt=self.short.shortened(result.receipt))
 
     def count(
         self,

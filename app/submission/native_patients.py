@@ -52,6 +52,8 @@ class NativePatients:
     study: str
     secret: str | None
     now: int
+    declared: studies.FeedDefinition | None = field(default=None, init=False)
+    """What the study declares of its feeds, if it was read in the transaction that stores the patients."""
     _feed: Feed | None = field(default=None, init=False)
     _medical_records: bool = field(default=False, init=False)
 
@@ -62,10 +64,7 @@ class NativePatients:
         return self._feed.pseudonyms.patient([number])
 
     def add(self, submitter: Submitter, transaction: Transaction, histories: Sequence[History]) -> ledger.Submission:
-        """Store histories as one revision. Raises `InvalidDocument` if the study does not allow one of the patients.
-
-        Only if there is no number, all errors are raised before anything is written.
-        """
+        """Store histories as one revision. Raises `InvalidDocument` if the study does not allow one of the patients."""
         builder = submitter.builder(transaction)
         self.check(builder, histories)
         submitter.more_noted = self.noted
@@ -108,7 +107,7 @@ class NativePatients:
 
     def _declared(self, transaction: Transaction) -> studies.FeedDefinition:
         """What the study declares of its feeds, where a new patient may be added."""
-        declared = studies.feeds_of(transaction, self.study)
+        declared = self.declared or studies.feeds_of(transaction, self.study)
         self._medical_records = declared.identifiers == "medical_record"
         return declared
 

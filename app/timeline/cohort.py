@@ -121,6 +121,11 @@ class Table:
     @classmethod
     def of_rows(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> Self:
         """The columns of rows in any order; `place` is the index of each patient in the cohort."""
+        return cls.in_order(rows, place, zone)[0]
+
+    @classmethod
+    def in_order(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> tuple[Self, Ints]:
+        """The same, with the place of each row of the table among `rows`. Equal rows keep their order."""
         declared = READ_BY_ANALYSES[cls.kind]
         patient, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(declared))
         columns = {field.name: _column(field, cells) for field, cells in zip(declared, values, strict=True)}
@@ -129,14 +134,19 @@ class Table:
             columns["day"] = _zoned(columns["day"], columns["instant"], zone)
         keys = [columns[field.name] for field in sorted(declared, key=lambda field: -field.read.sort)]
         order = np.lexsort([_rank(key) if key.dtype == np.object_ else key for key in (*keys, columns["patient"])])
-        return cls(**columns).where(order)
+        return cls(**columns).where(order), order
 
     def where(self, keep: Bools | Ints) -> Self:
         """The rows that a mask or an index array selects, in that order; the table itself if that is all of them."""
-        every = keep.all() if keep.dtype == np.bool_ else np.array_equal(keep, np.arange(len(self)))
-        if len(keep) == len(self) and every:
-            return self
+        if len(keep) == len(self):
+            every = keep.all() if keep.dtype == np.bool_ else np.array_equal(keep, np.arange(len(self)))
+            if every:
+                return self
         return type(self)(**{part.name: getattr(self, part.name)[keep] for part in fields(self)})
+
+    def rows(self, part: slice) -> Self:
+        """Neighbouring rows, with the numbers of their patients."""
+        return type(self)(**{each.name: getattr(self, each.name)[part] for each in fields(self)})
 
     def of_patients(self, chosen: Ints, size: int) -> Self:
         """The rows of the chosen patients, renumbered by their index in `chosen` (ascending)."""
@@ -300,6 +310,13 @@ class Cohort:
             for kind in TABLES:
                 rows[kind] += standing_rows(kind, history.patient, getattr(history, kind))
         return cls.assemble(patients, **rows, time_zone=time_zone)
+
+    @cached_property
+    def death_day(self) -> Ints:
+        """The day of each patient's death; `NO_TIME` for none."""
+        ended = ((row.ended_reason, row.ended_day) for row in self.patients)
+        days = [day if reason == "died" and day is not None else NO_TIME for reason, day in ended]
+        return np.array(days, dtype=np.int64)
 
     def select(self, chosen: Bools) -> "Cohort":
         """The cohort of the patients that a mask over `patients` selects."""

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -46,6 +46,7 @@ from app.timeline.facts import (
     attribute,
     statement_key,
 )
+from app.timeline.result_columns import facts_of_labs, facts_of_series
 from app.timeline.times import (
     DATE_FORM,
     DAY_MICROSECONDS,
@@ -147,9 +148,7 @@ class Reading:
         """The facts of the document. They may be used only if there are no `faults` afterwards."""
         self._read_patient(timeline)
         attributes = tuple(self.attributes(timeline))
-        labs = [self.lab(result, i) for i, result in enumerate(timeline.labs)]
-        for i, series in enumerate(timeline.lab_series):
-            labs += self.series(series, i)
+        labs = self._labs(timeline)
         scores = [self.assessment(item, i) for i, item in enumerate(timeline.assessments)]
         infusions = [self.infusion(item, i) for i, item in enumerate(timeline.infusions)]
         medications = [self.medication(item, i) for i, item in enumerate(timeline.medications)]
@@ -166,6 +165,17 @@ class Reading:
             partial(_place, _lengths(timeline), attributes, self.origins),
             plain_id=plain_id,
         )
+
+    def _labs(self, timeline: Timeline) -> list[LabFact | None]:
+        facts: list[LabFact | None] = []
+        given: Any = timeline.labs
+        if isinstance(given, tuple) and {*map(type, given)} == {LabResult}:  # a long list can be read only once
+            facts += facts_of_labs(given, self.latest, self._born) or ()
+        if len(facts) < len(given):
+            facts += [self.lab(result, i) for i, result in enumerate(given)]
+        for i, series in enumerate(timeline.lab_series):
+            facts += facts_of_series(series, self.latest, self._born) or self.series(series, i)
+        return facts
 
     def attributes(self, timeline: Timeline) -> Iterator[AttributeFact]:
         """The attributes of the patient; the document says nothing about one that is absent or null."""
@@ -313,7 +323,7 @@ class Reading:
 
         Two facts with the same identity, time, version, time of issue and status, and different content are a fault.
         """
-        kept = tuple(fact for fact in facts if fact is not None)
+        kept = tuple(filter(None, facts))
         if len(set(map(_identity, kept))) == len(kept):
             return kept
         seen: dict[Any, AFact] = {}
@@ -429,10 +439,16 @@ def _accepted_time(code: FaultCode, form: str) -> Accepts | None:
     return None if known else Accepts(form=form)
 
 
-def _lengths(timeline: Timeline) -> tuple[dict[str, int], list[int]]:
+def _lengths(timeline: Timeline) -> tuple[Mapping[str, int], Sequence[int]]:
     """The lengths of the lists of a timeline, and of each of its series: its items need not be kept for the places."""
-    lengths = {section: len(getattr(timeline, section)) for section in SECTIONS.values()}
-    return lengths, [len(series.times) for series in timeline.lab_series]
+    lengths = tuple(len(getattr(timeline, section)) for section in SECTIONS.values())
+    return _by_section(lengths), tuple(len(series.times) for series in timeline.lab_series)
+
+
+@lru_cache(maxsize=256)
+def _by_section(lengths: tuple[int, ...]) -> Mapping[str, int]:
+    """The lengths of the lists of a timeline; one object for all timelines that have them, because many are alike."""
+    return dict(zip(SECTIONS.values(), lengths, strict=True))
 
 
 def _place(

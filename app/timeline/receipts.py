@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from app.errors import Accepts
@@ -100,6 +101,18 @@ NOTES: dict[NoteCode, str] = {
 }
 
 
+TOLD_AGAIN = frozenset({
+    NoteCode.NO_UPPER_LIMIT, NoteCode.LIMIT_UNREADABLE, NoteCode.BOUND, NoteCode.UTC_DAY, NoteCode.ZONE_FROM_MESSAGE,
+    NoteCode.DETAIL_LEFT_OUT, NoteCode.DRUG_UNKNOWN, NoteCode.PRODUCT_IS_NO_TREATMENT, NoteCode.NEW_PATIENT,
+    NoteCode.UNCHANGED,
+})  # fmt: skip
+"""The notes that rest on what was sent alone, so that a full receipt of the same says them again; and that of a new
+patient, which the status of the item says, too.
+"""
+LISTED_OF_A_KIND = 1_000
+"""How many facts of one answer that are kept with the same notes are listed. A line of an answer needs 0.2 kB."""
+
+
 class Note(NamedTuple):
     """One note about a fact: its code and, if the code needs it, the detail, the rule or the field that it is about."""
 
@@ -161,10 +174,14 @@ class ReceiptLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The number of facts of each disposition, and the lines in the order of what was sent."""
+    """The number of facts of each disposition, and the lines in the order of what was sent.
+
+    `short` is the number of lines that are not listed, because enough lines of the answer say the same.
+    """
 
     counts: Counter[Disposition] = field(default_factory=Counter)
     lines: Sequence[ReceiptLine] = ()
+    short: int = 0
 
     def total(self, *dispositions: Disposition) -> int:
         """The number of facts with one of these dispositions."""
@@ -176,3 +193,39 @@ class Receipt:
         if not self.counts.total() or self.total(Disposition.KEPT, Disposition.NOT_APPLIED):
             return False
         return not any(line.has_effect for line in self.lines)
+
+
+@dataclass(slots=True)
+class ShortReceipts:
+    """Shortens the receipts of one answer: of the facts that are kept with the same notes, only the first are listed.
+
+    A line is left out only if a full receipt of the same says it again, and if it names no other fact. `lines` is the
+    number of lines that were left out, `notes` how many of them have each note.
+    """
+
+    lines: int = 0
+    notes: Counter[NoteCode] = field(default_factory=Counter)
+    _listed: Counter[tuple[Note, ...]] = field(default_factory=Counter)
+
+    def shortened(self, receipt: Receipt) -> Receipt:
+        """The receipt without the lines of which enough are listed."""
+        if not receipt.lines:
+            return receipt
+        lines = tuple(line for line in receipt.lines if self._lists(line))
+        short = len(receipt.lines) - len(lines)
+        self.lines += short
+        return Receipt(receipt.counts, lines, short)
+
+    def _lists(self, line: ReceiptLine) -> bool:
+        if line.disposition is not Disposition.KEPT or line.affects or not _told_again(line.notes):
+            return True
+        self._listed[line.notes] += 1
+        if self._listed[line.notes] <= LISTED_OF_A_KIND:
+            return True
+        self.notes.update({note.code for note in line.notes})
+        return False
+
+
+@lru_cache(maxsize=256)
+def _told_again(notes: tuple[Note, ...]) -> bool:
+    return all(note.code in TOLD_AGAIN for note in notes)

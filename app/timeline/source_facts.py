@@ -82,13 +82,20 @@ def end_address(record: str) -> str:
 
 def address(kind: str, source: Source) -> str:
     """The address of one fact."""
+    return address_of(kind, source.record, source.content, source.id, source.source, source.time)
+
+
+def address_of(
+    kind: str, record: str, content: Sequence[Any], number: str | None, source: str | None, time: str | None
+) -> str:
+    """The address of a fact with these fields."""
     place = _PLACE[kind]
-    code = f"/{source.content[place['code']]}" if "code" in place else ""
-    home = f"{source.record}/{SECTIONS[kind]}{code}"
-    if source.id is not None:
-        return f"{home}/id:{source.id}/{source.source or ''}"
-    rest = source.content[place[_NAMED_BY[kind]]] if kind in _NAMED_BY else source.source
-    return f"{home}/at:{source.time or ''}/{rest or ''}"
+    code = f"/{content[place['code']]}" if "code" in place else ""
+    home = f"{record}/{SECTIONS[kind]}{code}"
+    if number is not None:
+        return f"{home}/id:{number}/{source or ''}"
+    rest = content[place[_NAMED_BY[kind]]] if kind in _NAMED_BY else source
+    return f"{home}/at:{time or ''}/{rest or ''}"
 
 
 def aligned(cohort: Cohort, found: Mapping[str, Iterable[Source]], merged: Mapping[str, Sequence[str]]) -> Sources:

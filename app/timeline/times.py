@@ -4,6 +4,7 @@ A date stays a date, an offset is never dropped, and digits alone are never a ti
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -72,6 +73,28 @@ def read_time(text: str, latest: int) -> Moment | FaultCode:
     if day < FIRST_DAY:
         return FaultCode.OUT_OF_RANGE
     return Moment(day, instant if timed else None, utc)
+
+
+class Moments(NamedTuple):
+    """Many moments, by columns."""
+
+    days: list[int]
+    instants: list[int | None]
+    utc: list[bool]
+
+
+def read_times(texts: Sequence[str], latest: int, first: int) -> Moments | None:
+    """What `read_time` gives for each text, if all can be read and none is before the day `first`; else `None`."""
+    try:
+        days = [_day(text[:10]) for text in texts]
+        clocks = [_clock(text[10:]) for text in texts]
+    except _Unreadable:
+        return None
+    instants = [day * DAY_MICROSECONDS + since for day, (since, _, _) in zip(days, clocks, strict=True)]
+    if not days or max(instants) > latest or min(days) < max(first, FIRST_DAY):
+        return None
+    timed = [instant if known else None for instant, (_, known, _) in zip(instants, clocks, strict=True)]
+    return Moments(days, timed, [utc for _, _, utc in clocks])
 
 
 def read_day(text: str, latest: int) -> int | FaultCode:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.test_server import here
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
@@ -84,10 +86,7 @@ def test_a_loopback_start_makes_no_key(url):
         assert status(port, "/v1/studies") == 200
         assert "Programs on this machine need no key; every other request needs one.\n" in lines
     assert "myo_" not in "".join(lines)
-    kept = os.environ | {"MYORESPONSE_DATABASE_URL": url}
-    listed = subprocess.run(
-        [sys.executable, "-m", "app", "keys", "list"], cwd=ROOT, env=kept, capture_output=True, text=True, check=True
-    )
+    listed = here("keys", "list", DATABASE_URL=url)
     assert listed.stdout == "There are no keys.\n"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.access import computing as module
-from app.access.computing import Computing, ProcessWorkers
+from app.access.computing import Computing, ProcessWorkers, TakenOnce
 from app.access.worker_process import WorkerSettings
 from app.errors import Busy, NotFound, ServiceError, TakesTooLong
 from app.secret_file import secret_path
@@ -314,3 +314,17 @@ def test_a_worker_ends_by_itself_after_an_erasure_by_another_process(database_ur
         assert other != worker
 
     story(url, tell, places=1)
+
+
+def test_a_computing_that_begins_again_gives_each_byte_once():
+    found = []
+    once = TakenOnce(found.append)
+    first = once.begun()
+    first(b"abc")
+    first(b"de")
+    second = once.begun()
+    first(b"x")  # nobody takes it any more
+    second(b"a")
+    second(b"bcdef")
+    second(b"g")
+    assert b"".join(found) == b"abcdefg"

@@ -1,6 +1,7 @@
 """The audit: each read and write has its row, nothing of an erased person is left in it, and no row can be changed."""
 
 import errno
+import fcntl
 import os
 import sqlite3
 import threading
@@ -21,7 +22,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.store import audit
 from app.store.audit import Access, AuditEntry, Who, acting
-from app.store.audit_journal import AuditJournal
+from app.store.audit_journal import AuditJournal, move_left_behind
 from app.store.audit_trail import AuditTrail
 from app.timeline.times import microseconds
 from tests.api.examples import fill, timeline
@@ -233,6 +234,30 @@ def test_rows_of_a_process_that_was_killed_are_moved_once_at_the_next_start(tmp_
         assert audit.verify(connection) == (4, [])
         assert sorted(connection.execute(text("SELECT at FROM audit")).scalars()) == [7, 7, 8, 9]
     assert sorted(each.name for each in tmp_path.iterdir() if "reads" in each.name) == []
+
+
+def test_a_journal_that_another_start_took_for_one_that_was_left_behind_is_begun_again(tmp_path, monkeypatch):
+    with opened(migrated(tmp_path)) as database:
+        heads, key, lock, started = database.heads.path, database.keys.heads, fcntl.flock, []
+
+        def later(file, how):
+            if not started:
+                started.append(1)
+                move_left_behind(database, heads, key)
+            lock(file, how)
+
+        monkeypatch.setattr(fcntl, "flock", later)
+        journal = AuditJournal(heads, key)
+        assert journal.path.exists()
+        journal.close()
+        assert started == [1]
+
+
+def test_a_journal_that_another_start_has_moved_meanwhile_is_no_error(tmp_path, monkeypatch):
+    with opened(migrated(tmp_path)) as database:
+        heads = database.heads.path
+        monkeypatch.setattr(Path, "glob", lambda *_: [heads.with_name(f"{heads.name}.reads-0")])
+        move_left_behind(database, heads, database.keys.heads)
 
 
 def test_the_database_refuses_to_change_or_delete_a_row(trial):

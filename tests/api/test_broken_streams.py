@@ -5,15 +5,17 @@ import http.client
 import json
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from tests.api.examples import NDJSON, timeline
-from tests.api.test_server import Process, running
+from tests.api.test_server import Process, environment, running, started
 from tests.api.test_streaming import joined, many
 
 pytestmark = pytest.mark.slow
@@ -123,51 +125,65 @@ def test_what_was_acknowledged_survives_the_death_of_the_server(sqlite_url):
     assert 150 <= len(answered) <= len(kept)
 
 
-@pytest.mark.parametrize("cut", [5_000, 20_001])
-def test_a_rehearsal_that_is_cut_stores_nothing_and_leaves_nothing_on_the_disk(sqlite_url, tmp_path, monkeypatch, cut):
-    folder = tmp_path / "temporary"
+@pytest.fixture(scope="module")
+def rehearsing(migrated_file, tmp_path_factory) -> Iterator[tuple[Process, Path]]:
+    """A server, and the folder of its temporary files."""
+    place = tmp_path_factory.mktemp("rehearsing")
+    folder = place / "temporary"
     folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    with running(sqlite_url, COMPUTE_WORKERS="0") as server:  # the socket of worker processes stands there, too
-        server.ask("PUT", "/v1/studies/trial", {"name": "T", "protocol": "seed-2008"})
-        with sending(server, "/v1/studies/trial", "?rehearse=true") as sender:
-            sender.send(many(400)[:cut])
-            rehearsed = many(400)[:cut].count(b"\n")
-            assert [each["status"] for each in sender.outcomes(rehearsed)] == ["created"] * rehearsed
-            assert list(folder.glob("myoresponse-rehearsal-*"))
-        server.wait_for(r"POST route=/v1/studies/{study}/timelines")
-        for _ in range(50):
-            if not list(folder.iterdir()):
-                break
-            time.sleep(0.1)
-        assert list(folder.iterdir()) == []
-        assert stored(server, "/v1/studies/trial") == []
-        assert json.loads(server.ask("GET", "/v1/studies/trial")[1])["revision"] == 0
-        assert "Traceback" not in "".join(server.lines)
+    url = f"sqlite:///{shutil.copy(migrated_file, place / 'x.db')}"
+    # The socket of worker processes would stand in the folder, too.
+    variables = environment(url, COMPUTE_WORKERS="0") | {"TMPDIR": str(folder)}
+    with started([sys.executable, "-m", "app"], variables) as server:
+        yield server, folder
+
+
+def posted(server: Process) -> int:
+    """How many posts the log has."""
+    return "".join(server.lines).count("POST route=")
+
+
+@pytest.mark.parametrize("cut", [5_000, 20_001])
+def test_a_rehearsal_that_is_cut_stores_nothing_and_leaves_nothing_on_the_disk(rehearsing, cut):
+    server, folder = rehearsing
+    home, before = f"/v1/studies/cut-{cut}", posted(server)
+    assert server.ask("PUT", home, {"name": "T", "protocol": "seed-2008"})[0] == 201
+    with sending(server, home, "?rehearse=true") as sender:
+        sender.send(many(400)[:cut])
+        rehearsed = many(400)[:cut].count(b"\n")
+        assert [each["status"] for each in sender.outcomes(rehearsed)] == ["created"] * rehearsed
+        assert list(folder.glob("myoresponse-rehearsal-*"))
+    assert server.wait_for("POST route=(.*) status", before + 1)[1] == "/v1/studies/{study}/timelines"
+    for _ in range(50):
+        if not list(folder.iterdir()):
+            break
+        time.sleep(0.1)
+    assert list(folder.iterdir()) == []
+    assert stored(server, home) == []
+    assert json.loads(server.ask("GET", home)[1])["revision"] == 0
+    assert "Traceback" not in "".join(server.lines)
 
 
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/v1/studies/trial/hl7v2", "application/hl7-v2"),
-        ("/v1/studies/trial/labs", "text/csv"),
-        ("/fhir/trial", "application/fhir+json"),
+        ("/v1/studies/hl7v2/hl7v2", "application/hl7-v2"),
+        ("/v1/studies/labs/labs", "text/csv"),
+        ("/fhir/fhir", "application/fhir+json"),
     ],
 )
-def test_a_body_that_is_cut_in_a_rehearsal_leaves_nothing(sqlite_url, tmp_path, monkeypatch, path, kind):
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setenv("TMPDIR", str(folder))
-    with running(sqlite_url, COMPUTE_WORKERS="0") as server:  # the socket of worker processes stands there, too
-        server.ask("PUT", "/v1/studies/trial", {"name": "T", "protocol": "seed-2008"})
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-            head = f"POST {path}?rehearse=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
-            connection.sendall(head.encode() + b"Content-Length: 1000\r\n\r\nMSH|^~")
-            time.sleep(0.5)
-        server.wait_for("POST route=")
-        assert list(folder.iterdir()) == []
-        assert json.loads(server.ask("GET", "/v1/studies/trial")[1])["revision"] == 0
-        assert "Traceback" not in "".join(server.lines)
+def test_a_body_that_is_cut_in_a_rehearsal_leaves_nothing(rehearsing, path, kind):
+    server, folder = rehearsing
+    home, before = f"/v1/studies/{path.rpartition('/')[2]}", posted(server)
+    assert server.ask("PUT", home, {"name": "T", "protocol": "seed-2008"})[0] == 201
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        head = f"POST {path}?rehearse=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+        connection.sendall(head.encode() + b"Content-Length: 1000\r\n\r\nMSH|^~")
+        time.sleep(0.5)
+    server.wait_for("POST route=", before + 1)
+    assert list(folder.iterdir()) == []
+    assert json.loads(server.ask("GET", home)[1])["revision"] == 0
+    assert "Traceback" not in "".join(server.lines)
 
 
 def test_a_client_that_leaves_at_any_moment_leaves_a_prefix_of_its_lines_and_no_part_of_one(server, home):

@@ -4,15 +4,13 @@ import http.client
 import json
 import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.api.examples import timeline
-from tests.api.test_server import ROOT, Process, environment, running
+from tests.api.test_server import Process, running, with_demo
 
 pytestmark = pytest.mark.slow
 HOST = b"Host: 127.0.0.1\r\n"
@@ -25,7 +23,7 @@ CONNECTIONS = 8
 def server(migrated_file, tmp_path_factory) -> Iterator[Process]:
     """A server with little patience for a head and room for few connections."""
     url = f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('connections') / 'demo.db')}"
-    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
+    with_demo(url)
     limits = {"HEAD_TIMEOUT_SECONDS": str(HEAD_SECONDS), "CONNECTIONS": str(CONNECTIONS), "IDLE_TIMEOUT_SECONDS": "1"}
     with running(url, **limits, BODY_TIMEOUT_SECONDS="2") as server:
         server.ask("PUT", "/v1/studies/demo/patients/Z9", timeline("Z9"))

@@ -10,7 +10,9 @@ from pyarrow import parquet
 
 from app import SOFTWARE
 from app.datasets import NAMES
+from app.errors import ServiceError
 from app.protocol.presets import RELATIVE_20, SEED_2008
+from app.store import timelines as timelines_of_store
 from tests.api.examples import codes, events, fill, lab, make_study, timeline
 from tests.datasets.addresses import fact_at
 from tests.datasets.tables import of_csv, of_parquet, of_transport, types_of
@@ -119,6 +121,51 @@ def test_parameters_that_a_dataset_does_not_have_are_refused(client):
     home = fill(client, 1)
     assert client.get(f"{home}/datasets/adsl?by=sex").status_code == 422
     assert codes(client.get(f"{home}/datasets/adsl?as_of=2999-01-01T00:00:00Z")) == [("/query/as_of", "future_time")]
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """A file of a thousand bytes is sent in parts, and each part is one person."""
+    monkeypatch.setattr("app.http.file_in_parts.SMALLEST", 1_000)
+    monkeypatch.setattr("app.store.timelines.PERSONS_WITH_SOURCES", 1)
+    monkeypatch.setattr("app.store.timelines.FIRST_PERSONS", 1)
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_a_file_in_parts_has_the_bytes_and_the_tags_of_a_whole_one(anywhere, request, name):
+    home = fill(anywhere, 3)
+    plain, packed = {"Accept-Encoding": "identity"}, {"Accept-Encoding": "gzip"}
+    whole = [anywhere.get(f"{home}/datasets/{name}.csv", headers=headers) for headers in (plain, packed)]
+    request.getfixturevalue("in_parts")
+    parts = [anywhere.get(f"{home}/datasets/{name}.csv", headers=headers) for headers in (plain, packed)]
+    for one, other in zip(whole, parts, strict=True):
+        assert one.content == other.content
+        for header in ("etag", "content-type", "content-disposition", "content-encoding", "vary"):
+            assert one.headers.get(header) == other.headers.get(header), header
+        assert "content-length" in one.headers
+        assert ("content-length" in other.headers) == (len(other.content) < 1_000)
+    head = anywhere.head(f"{home}/datasets/{name}.csv", headers=packed)
+    assert (head.content, head.headers["etag"]) == (b"", parts[1].headers["etag"])
+
+
+def test_a_file_that_breaks_has_no_end(serve, sqlite_url, monkeypatch, caplog, in_parts):
+    client = serve(sqlite_url)
+    home = fill(client, 3)
+    whole = client.get(f"{home}/datasets/adeff.csv").content
+    part = timelines_of_store._part
+    seen = []
+
+    def broken(*given):
+        seen.append(given)
+        if len(seen) == 3:
+            raise ServiceError("OperationalError")
+        return part(*given)
+
+    monkeypatch.setattr(timelines_of_store, "_part", broken)
+    answer = client.get(f"{home}/datasets/adeff.csv")
+    assert whole.startswith(answer.content)
+    assert len(answer.content) < len(whole)
+    assert "event=file broken=internal" in caplog.text
 
 
 @pytest.mark.slow

@@ -78,6 +78,7 @@ def reads(client: Documented) -> None:
                 assert "items" in page
         for person in client.get(f"{home}/patients").json()["items"][:4]:
             again(client, f"{home}/patients/{person['patient']['id']}")
+            again(client, f"{home}/patients/{person['patient']['id']}/verdicts")
             assert list(pages(client, f"{home}/patients/{person['patient']['id']}/history?limit=100"))
 
 

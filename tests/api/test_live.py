@@ -293,6 +293,37 @@ def test_who_begins_later_than_the_others_know_of_ends_nobody(client):
     asyncio.run(run())
 
 
+def test_who_joins_while_older_revisions_are_looked_up_is_not_ended(client, monkeypatch):
+    home = fill(client, 2)
+    database, latest = client.app_state["app_state"].database, client.get(home).json()["revision"]
+    looking, joined = threading.Event(), threading.Event()
+
+    def look(*_):
+        found = latest if looking.is_set() else latest - 1
+        looking.set()
+        assert joined.wait(5)
+        return {"trial": found}
+
+    monkeypatch.setattr(live_studies, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(live_studies, "latest_revisions", look)
+
+    async def run():
+        shared = LiveStudies(200, 10)
+        early = shared.follow(database, "trial", Begin(latest - 1, latest - 1), 10)
+        waiting = asyncio.create_task(anext(early))
+        await asyncio.to_thread(looking.wait, 5)
+        late = shared.follow(database, "trial", Begin(latest, latest), 0.2)
+        beginning = asyncio.create_task(anext(late))
+        assert await waiting
+        joined.set()
+        assert await beginning == b""
+        await early.aclose()
+        await late.aclose()
+        await shared.close()
+
+    asyncio.run(run())
+
+
 def test_a_ledger_that_was_replaced_by_an_older_one_ends_the_connection(client, monkeypatch):
     home = fill(client, 2)
     database, latest = client.app_state["app_state"].database, client.get(home).json()["revision"]

@@ -1,5 +1,8 @@
 """What one user declared is not overwritten by another who has not seen it."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 MINE = {"name": "mine", "protocol": "seed-2008"}
 YOURS = {"name": "yours", "protocol": "seed-2008", "time_zone": "Asia/Tokyo"}
 
@@ -14,9 +17,36 @@ def test_a_study_is_replaced_only_from_the_version_that_was_read(client):
     assert client.get("/v1/studies/s").json()["name"] == "yours"
 
 
+def test_of_several_who_read_the_same_version_at_once_one_replaces_it(anywhere):
+    anywhere.put("/v1/studies/s", json=MINE)
+    for round_number in range(10):
+        read, together = anywhere.get("/v1/studies/s").headers["etag"], Barrier(4)
+
+        def replace(who: int, read=read, together=together, round_number=round_number) -> int:
+            together.wait()
+            named = MINE | {"name": f"{round_number}-{who}"}
+            return anywhere.put("/v1/studies/s", json=named, headers={"If-Match": read}).status_code
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sorted(pool.map(replace, range(4))) == [200, 412, 412, 412]
+
+
 def test_a_study_that_does_not_exist_has_no_version_to_match(client):
     assert client.put("/v1/studies/s", json=MINE, headers={"If-Match": "*"}).status_code == 412
     assert client.get("/v1/studies/s").status_code == 404
+
+
+def test_if_none_match_only_ever_makes_a_study(anywhere):
+    only_make = {"If-None-Match": "*"}
+    assert anywhere.put("/v1/studies/s", json=MINE, headers=only_make).status_code == 201
+    for body in (MINE, YOURS):
+        refused = anywhere.put("/v1/studies/s", json=body, headers=only_make)
+        assert (refused.status_code, refused.headers["content-type"]) == (412, "application/problem+json")
+        assert refused.json()["detail"] == "The study exists already."
+    odd = anywhere.put("/v1/studies/s", json=YOURS, headers={"If-None-Match": '"x"'})
+    assert [fault["pointer"] for fault in odd.json()["errors"]] == ["/header/If-None-Match"]
+    study = anywhere.get("/v1/studies/s").json()
+    assert (study["name"], study["revision"]) == ("mine", 0)
 
 
 def test_an_unknown_zone_is_reported_with_the_other_faults(client):

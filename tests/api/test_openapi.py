@@ -120,6 +120,7 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "PUT /v1/studies/{study}/protocol": "putStudyProtocol",
         "GET /v1/studies/{study}/patients": "listPatients",
         "GET /v1/studies/{study}/patients/{patient}": "getTimeline",
+        "GET /v1/studies/{study}/patients/{patient}/verdicts": "getVerdicts",
         "PUT /v1/studies/{study}/patients/{patient}": "putTimeline",
         "DELETE /v1/studies/{study}/patients/{patient}": "erasePatient",
         "POST /v1/studies/{study}/patients/{patient}/events": "postEvents",
@@ -382,7 +383,7 @@ def test_every_parameter_stands_once_and_operations_refer_to_it(document):
     for name, parameter in parameters(document):
         assert name.startswith(parameter["name"].replace(":", ".")), name
         assert "const" not in parameter["schema"], name  # generators take no constant in a header
-    assert document["components"]["parameters"]["If-None-Match.putTimeline"]["schema"]["enum"] == ["*"]
+    assert document["components"]["parameters"]["If-None-Match.putStudy"]["schema"]["enum"] == ["*"]
 
 
 def test_every_header_stands_once_and_answers_refer_to_it(document):

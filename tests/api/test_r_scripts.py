@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import urllib.request
 from functools import reduce
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from app.datasets.r_scripts import SCRIPTED
 from app.demo.simulation import Design, lines
 from tests.api.examples import FIRST, NDJSON, codes, fill, make_study, timeline
-from tests.api.test_server import ROOT, environment, running
+from tests.api.test_server import running, with_demo
 
 R = shutil.which("Rscript")
 OPTIONS = {"ck-normal-groups": "by=diagnosis"}
@@ -105,7 +104,7 @@ def server(migrated_file, tmp_path_factory):
     whose enzyme is their only core set measure, so that every score has bounds.
     """
     url = f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('r') / 'r.db')}"
-    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
+    with_demo(url)
     with running(url) as process:
         for study, patients, protocol in (
             ("many", [json.loads(line) for line in lines(Design(60, seed=4))], "seed-2008"),

@@ -108,7 +108,7 @@ def started(command: list[str], variables: dict[str, str], directory: Path = ROO
 def server(migrated_file, tmp_path_factory) -> Iterator[Process]:
     """A server that many tests ask, with the demonstration study and little patience for a body."""
     url = f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('server') / 'demo.db')}"
-    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
+    with_demo(url)
     with running(url, BODY_TIMEOUT_SECONDS="0.3") as server:
         yield server
 
@@ -212,7 +212,7 @@ def test_a_server_listens_where_its_options_say_and_not_where_the_settings_do(sq
     with running(sqlite_url, "-m", "app", "serve", "--port", "0", "--host", "localhost", PORT="1") as server:
         assert server.port > 1
         assert server.ask("GET", "/livez")[0] == 200
-    assert run("serve", "--port", "70000").returncode == 2
+    assert here("serve", "--port", "70000").returncode == 2
 
 
 def test_a_port_that_is_taken_is_said_in_a_line(sqlite_url):
@@ -305,7 +305,14 @@ def here(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """The same in this process, for a command that ends without serving."""
     variables = {"DATABASE_URL": "sqlite:////nowhere/x.db", "PORT": "0"} | settings
     ended = CliRunner().invoke(cli, command, env={f"MYORESPONSE_{name}": value for name, value in variables.items()})
+    assert ended.exception is None or isinstance(ended.exception, SystemExit), ended.exc_info
     return subprocess.CompletedProcess(command, ended.exit_code, ended.stdout, ended.stderr)
+
+
+def with_demo(url: str) -> None:
+    """Load the demonstration study, as the command does."""
+    loaded = here("demo", DATABASE_URL=url)
+    assert loaded.returncode == 0, loaded.stderr
 
 
 @pytest.mark.parametrize(
@@ -362,11 +369,11 @@ def test_an_address_of_postgresql_without_its_driver_is_refused_in_a_line_that_n
 
 def test_a_database_without_tables_is_not_served_and_is_after_migrating(tmp_path):
     url = f"sqlite:///{tmp_path / 'fresh.db'}"
-    refused = run("serve", DATABASE_URL=url)
+    refused = here("serve", DATABASE_URL=url)
     assert (refused.returncode, "python -m app migrate" in refused.stderr) == (3, True)
-    assert run("demo", DATABASE_URL=url).returncode == 3
+    assert here("demo", DATABASE_URL=url).returncode == 3
     assert run("migrate", DATABASE_URL=url).returncode == 0
-    assert run("migrate", DATABASE_URL=url).returncode == 0
+    assert here("migrate", DATABASE_URL=url).returncode == 0
     with running(url) as server:
         assert server.ask("GET", "/readyz")[0] == 200
 

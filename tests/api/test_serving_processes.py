@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.examples import timeline
-from tests.api.test_server import ROOT, STOPPED, Process, environment, running
+from tests.api.test_server import ROOT, STOPPED, Process, environment, running, with_demo
 
 pytestmark = pytest.mark.slow
 DEMO = "/v1/studies/demo"
@@ -30,29 +30,20 @@ def serving(url: str, **settings: str):
     return running(url, "-m", "app", "serve", "--workers", "2", **settings)
 
 
-def demo(url: str) -> None:
-    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
-
-
-def test_what_one_worker_gives_the_others_accept(sqlite_url):
+def what_one_worker_gives_the_others_accept(server: Process) -> None:
     """Cursors and ETags; each question is a connection of its own, so that any worker may take it."""
-    demo(sqlite_url)
-    with serving(sqlite_url) as server:
-        server.wait_for("event=start service=http", 2)
-        assert len(workers(server)) == 2
-        tags, pages = set(), set()
-        for _ in range(15):
-            status, body = server.ask("GET", f"{DEMO}/patients?limit=2")
-            following = json.loads(body)["next"]
-            assert status == 200
-            pages.add(following)
-            assert server.ask("GET", following)[0] == 200
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-                f"http://127.0.0.1:{server.port}{DEMO}/patients/P01", timeout=30
-            ) as answer:
-                tags.add(answer.headers["ETag"])
-        assert len(tags) == len(pages) == 1
-        assert "".join(server.lines).count("Try:") == 1
+    tags, pages = set(), set()
+    for _ in range(15):
+        status, body = server.ask("GET", f"{DEMO}/patients?limit=2")
+        following = json.loads(body)["next"]
+        assert status == 200
+        pages.add(following)
+        assert server.ask("GET", following)[0] == 200
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            f"http://127.0.0.1:{server.port}{DEMO}/patients/P01", timeout=30
+        ) as answer:
+            tags.add(answer.headers["ETag"])
+    assert len(tags) == len(pages) == 1
 
 
 def test_a_worker_that_dies_is_replaced_and_all_stop_with_the_parent(sqlite_url):
@@ -70,23 +61,6 @@ def test_a_worker_that_dies_is_replaced_and_all_stop_with_the_parent(sqlite_url)
         assert server.process.returncode in STOPPED
         assert output.count("event=stop service=http reason=SIGTERM") == 2
         assert not any(Path(f"/proc/{each}").exists() for each in after)
-
-
-def test_a_request_that_has_begun_is_finished_before_the_workers_stop(sqlite_url):
-    demo(sqlite_url)
-    with serving(sqlite_url) as server:
-        server.wait_for("event=start service=http", 2)
-        body = json.dumps([timeline("D1")]).encode()
-        head = f"POST {DEMO}/timelines HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:50])
-            time.sleep(0.5)
-            server.process.send_signal(signal.SIGTERM)
-            time.sleep(1)
-            connection.sendall(body[50:])
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        server.stop()
-        assert server.process.returncode in STOPPED
 
 
 def test_workers_stop_if_their_parent_is_killed(sqlite_url):
@@ -127,7 +101,7 @@ def test_an_erasure_in_one_process_reaches_the_answers_that_another_one_keeps(se
 
 
 def test_a_bare_uvicorn_serves_local_programs_only_and_logs_no_patient(sqlite_url):
-    demo(sqlite_url)
+    with_demo(sqlite_url)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = subprocess.Popen(
@@ -160,10 +134,15 @@ def test_a_bare_uvicorn_serves_local_programs_only_and_logs_no_patient(sqlite_ur
     assert "P01" not in written
 
 
-def test_who_follows_a_study_hears_of_what_another_process_stored_and_is_sent_away_at_the_end(sqlite_url):
-    demo(sqlite_url)
+def test_workers_give_the_same_tell_each_other_what_is_stored_and_finish_what_has_begun_before_they_stop(sqlite_url):
+    """What one gives the others accept. Who follows a study hears of what another process stored. At the end a request
+    that has begun is finished, and who follows is sent away in order.
+    """
+    with_demo(sqlite_url)
     with serving(sqlite_url) as server:
         server.wait_for("event=start service=http", 2)
+        assert len(workers(server)) == 2
+        what_one_worker_gives_the_others_accept(server)
         latest = json.loads(server.ask("GET", DEMO)[1])["revision"]
         followers = []
         for _ in range(6):
@@ -171,18 +150,27 @@ def test_who_follows_a_study_hears_of_what_another_process_stored_and_is_sent_aw
             follower.sendall(f"GET {DEMO}/changes/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             followers.append(follower)
         heard = [until(follower, f"id: {latest}\nretry".encode()) for follower in followers]
-        body = {"patient": {"id": "P01"}, "labs": timeline("P01")["labs"]}
-        assert server.ask("POST", f"{DEMO}/patients/P01/events", body)[0] == 200
+        stored = {"patient": {"id": "P01"}, "labs": timeline("P01")["labs"]}
+        assert server.ask("POST", f"{DEMO}/patients/P01/events", stored)[0] == 200
         for follower, before in zip(followers, heard, strict=True):
             assert b"event: revision\n" in until(follower, f"id: {latest + 1}\n".encode(), before)
-        began = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        for follower in followers:
-            assert until(follower, b"0\r\n\r\n").endswith(b"0\r\n\r\n"), "the answer did not end in order"
-            follower.close()
-        assert time.monotonic() - began < 10
-        server.stop()
+        body = json.dumps([timeline("D1")]).encode()
+        head = f"POST {DEMO}/timelines HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:50])
+            time.sleep(0.5)
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            for follower in followers:
+                assert until(follower, b"0\r\n\r\n").endswith(b"0\r\n\r\n"), "the answer did not end in order"
+                follower.close()
+            assert time.monotonic() - began < 10
+            time.sleep(max(0, began + 1 - time.monotonic()))
+            connection.sendall(body[50:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        output = server.stop()
         assert server.process.returncode in STOPPED
+        assert output.count("Try:") == 1
 
 
 def until(follower, wanted, read=b""):

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.api.streaming import Spool
 from app.errors import Busy, ServiceError
+from app.http.spool import Spool
 from app.store import ledger
 from app.submission import loop
 from app.timeline.receipts import Disposition
@@ -276,7 +276,7 @@ class TestABusyDatabase:
 
 
 def test_a_spool_gives_back_what_was_written_whatever_the_turns(monkeypatch):
-    monkeypatch.setattr("app.api.streaming.IN_MEMORY", 100)
+    monkeypatch.setattr("app.http.spool.IN_MEMORY", 100)
     spool, found = Spool(200_000), b""
     written = [bytes([n % 256]) * (n * 37 % 90_000) for n in range(60)]
     for n, part in enumerate(written):

@@ -39,7 +39,7 @@ def bulk(folder: Path) -> list[Row]:
         put_study(connection)
         for pair in range(PAIRS):
             numbers = range(pair * PATIENTS, (pair + 1) * PATIENTS)
-            ours = _post(connection, [b"".join(results_only(n, series=True) + b"\n" for n in numbers)])
+            ours = post(connection, [b"".join(results_only(n, series=True) + b"\n" for n in numbers)])
             rows = _rows(folder / "bulk.db", PATIENTS * RESULTS)
             plain.append((ours, _insert(folder / f"plain{pair}.db", folder / "bulk.db", rows, lean=False)))
             lean.append((ours, _insert(folder / f"lean{pair}.db", folder / "bulk.db", rows, lean=True)))
@@ -60,11 +60,11 @@ def stream_memory(folder: Path, size: int = GIGABYTE) -> list[Row]:
     upgrade(url)
     with server(url) as (process, connection):
         put_study(connection)
-        _post(connection, [results_only(0, series=True)])
+        post(connection, [results_only(0, series=True)])
         rest = _memory(process, "VmRSS")
         Path(f"/proc/{process}/clear_refs").write_text("5")  # the greatest size is noted from now on
         sent = Sent(size)
-        seconds = _post(connection, sent)
+        seconds = post(connection, sent)
         growth = _memory(process, "VmHWM") - rest
     return [
         (
@@ -90,7 +90,7 @@ class Sent:
             yield part
 
 
-def _post(connection: HTTPConnection, parts: Iterable[bytes]) -> float:
+def post(connection: HTTPConnection, parts: Iterable[bytes]) -> float:
     """Seconds until the last line was answered; every line must have been stored."""
     connection.close()  # the server has closed one that was idle
     start = time.perf_counter()

@@ -57,7 +57,7 @@ def request(connection: HTTPConnection, method: str, to: str, body: bytes) -> No
 
 
 def await_first_answer(port: int) -> None:
-    for _ in range(3000):
+    for _ in range(12_000):
         try:
             connection = HTTPConnection("127.0.0.1", port, timeout=2)
             connection.request("GET", "/livez")

@@ -16,6 +16,7 @@ import yaml
 from tests.clients.conftest import DIRECT
 from tests.clients.installing import HERE, ROOT, install
 from tests.clients.readme import KEPT, examples
+from tests.journeys.test_wheel import installer
 
 DESCRIPTION = ROOT / "openapi.yaml"
 pytestmark = pytest.mark.slow
@@ -27,13 +28,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("perl") is None:
         pytest.skip("There is no perl, which mends two files of the generated client.")
     folder = tmp_path_factory.mktemp("generator")
-    venv.create(folder, with_pip=True)
-    programs = folder / "bin"
+    venv.create(folder)
     lock = HERE / "requirements.lock"
     install(
-        [programs / "python", "-m", "pip", "install", "-q", "--require-hashes", "-r", lock], folder, wrong=("HASH",)
+        [*installer(folder), "-q", "--require-hashes", "-r", lock],
+        folder,
+        wrong=("HASH", "Hash mismatch", "must have a hash"),
     )
-    return programs
+    return folder / "bin"
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,12 @@ def test_every_setting_that_the_files_name_exists():
     assert named - NAMES == set()
 
 
+def test_the_bytecode_of_the_image_is_compiled_when_it_is_built():
+    compiled = re.search(r"^RUN .*compileall .* /srv/myoresponse/app$", LAST_STAGE, re.MULTILINE)
+    assert compiled is not None
+    assert compiled.start() > LAST_STAGE.index("COPY app /srv/myoresponse/app")
+
+
 def test_the_log_of_the_image_is_json():
     assert "MYORESPONSE_LOG=json" in LAST_STAGE
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from app import datasets
-from app.datasets import NAMES, as_csv, describe
+from app.datasets import NAMES, arrow_lines, as_csv, csv_parts, describe
 from app.datasets.measured import REASONS
 from app.datasets.parameters import LOG_CK, PARAMETERS
 from app.datasets.parquet import adam_days, as_parquet
@@ -27,6 +27,7 @@ from app.derive.study import DerivedStudy
 from app.errors import NotAcceptable
 from app.protocol.model import Visits, WeeklyChange
 from app.protocol.presets import PRESETS, SEED_2008
+from app.readers.csv_lines import digits, lines_of_columns, written_cells
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, EventRow, InfusionRow, LabRow, MedicationRow, PatientRow
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.datasets.tables import HEADER, continued, exported, made, of_csv, of_parquet, of_transport, types_of
@@ -406,12 +407,42 @@ def test_a_dataset_does_not_depend_on_the_size_of_its_pieces(cohort, protocol, r
         assert as_transport(pieces, HEADER) == as_transport([whole], HEADER)
 
 
+@FEWER
+@given(cohorts(4), protocols(), st.booleans())
+def test_arrow_and_the_plain_writer_give_the_same_bytes(cohort, protocol, with_arrow):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrow_lines, "is_installed", lambda: with_arrow)
+        for name in NAMES[:-1]:
+            pieces = made(name, cohort, protocol)
+            parts = csv_parts(pieces[0].description, pieces)
+            assert b"".join(parts) == "".join(as_csv(pieces)).encode()
+
+
+_FEW_DIGITS = st.builds(lambda digits, places: digits / 10**places, st.integers(-(10**12), 10**12), st.integers(0, 9))
+
+
+@settings(max_examples=repeats(100, thorough=1000))
+@given(st.lists(st.one_of(st.floats(), _FEW_DIGITS), max_size=20))
+@example([0.0, -0.0, 1e-4, 9.9e-5, 1e10, 9999999999.9, 1e16, 5e-324, math.nan, math.inf, -2.5])
+def test_arrow_prints_a_number_as_the_plain_writer_does(values):
+    found = arrow_lines.printed(np.array(values, dtype=np.float64)).to_pylist()
+    assert found == [digits(value) if math.isfinite(value) else None for value in values]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(), st.text(alphabet='ab,"\r\n=+-@\t 0é'), st.text()), max_size=6))
+@example(["=1", "a"])
+@example(['say "a"', "a,b", "a\r", "\tb"])
+def test_a_cell_alone_is_written_as_in_a_line(cells):
+    lines = list(lines_of_columns(["c", "d"], [cells, [1] * len(cells)]))[1:]
+    assert [f"{cell},1\r\n" for cell in written_cells(cells)] == lines
+
+
 def test_the_patients_of_a_large_dataset_are_made_a_piece_at_a_time(monkeypatch):
     people = [PatientRow(who) for who in ("P1", "P2", "P3")]
     of = cohort([ck(day, who=who) for who in ("P1", "P3") for day in range(4)], infusions=[], people=people)
     monkeypatch.setattr(datasets, "ROWS_AT_ONCE", 5)
     pieces = made("adsl", of, SEED_2008)
-    assert [piece.columns[1] for piece in pieces] == [["trial/P1", "trial/P2"], ["trial/P3"]]
+    assert [list(piece.columns[1]) for piece in pieces] == [["trial/P1", "trial/P2"], ["trial/P3"]]
     monkeypatch.setattr(datasets, "ROWS_AT_ONCE", 12)
     assert [len(piece) for piece in made("adsl", of, SEED_2008)] == [3]
 

@@ -45,19 +45,15 @@ def test_every_patient_and_every_row_is_in_exactly_one_chunk(rows_of_each, rows_
     records = AnalysisValues(len(rows_of_each), patient, patient, nothing, nothing, patient, nothing.astype(object), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ROWS_AT_ONCE", rows_at_once)
-        found = list(chunks(records))
+        found = list(chunks(patient, len(rows_of_each)))
     assert [i for chunk in found for i in range(len(rows_of_each))[chunk.patients]] == list(range(len(rows_of_each)))
     assert [i for chunk in found for i in range(len(patient))[chunk.rows]] == list(range(len(patient)))
     for chunk in found:
-        mine = chunk.analysis_values(records)
+        mine = records.of_chunk(chunk)
         assert mine.size == chunk.patients.stop - chunk.patients.start
         assert (mine.patient + chunk.patients.start == patient[chunk.rows]).all()
         assert len(mine.day) <= rows_at_once + max(rows_of_each, default=0)
 
 
 def test_a_study_without_patients_is_one_empty_chunk():
-    nobody = np.zeros(0, dtype=np.int64)
-    records = AnalysisValues(
-        0, nobody, nobody, nobody.astype(float), nobody.astype(float), nobody, nobody.astype(object), {}
-    )
-    assert [chunk.patients for chunk in chunks(records)] == [slice(0, 0)]
+    assert [chunk.patients for chunk in chunks(np.zeros(0, dtype=np.int64), 0)] == [slice(0, 0)]

@@ -13,8 +13,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from app import __version__
+from app.__main__ import cli
 from app.protocol.presets import SEED_2008
 from app.store import audit, migrations
 from app.store.revisions import list_revisions
@@ -76,7 +78,13 @@ class Place:
         return kept | {"PYTHONUNBUFFERED": "1"} | {f"MYORESPONSE_{name}": value for name, value in ours.items()}
 
     def run(self, *command, **settings):
-        """A command that ends by itself."""
+        """A command that ends by itself, in this process: one that does not begin to write a log."""
+        ended = CliRunner().invoke(cli, [*map(str, command)], env=self.variables(**settings))
+        assert ended.exception is None or isinstance(ended.exception, SystemExit), ended.exc_info
+        return subprocess.CompletedProcess(command, ended.exit_code, ended.stdout, ended.stderr)
+
+    def run_alone(self, *command, **settings):
+        """A command that ends by itself, as a process."""
         return subprocess.run(
             [sys.executable, "-m", "app", *map(str, command)],
             cwd=ROOT,
@@ -205,7 +213,7 @@ def test_a_refused_message_can_be_listed_mended_and_sent_again(start, place):
     assert "furlong" not in listed.stdout + unmended.stdout + unmended.stderr
 
     file.write_text(file.read_text().replace("\r", "\n").replace("furlong", "U/L"))  # as an editor writes it
-    mended = place.run("dead-letters", "--send", file)
+    mended = place.run_alone("dead-letters", "--send", file)
     assert (mended.returncode, mended.stdout) == (0, f"{file}  accepted and removed\n"), mended.stderr
     assert place.stored()[1] == [1101]
     assert not list(place.letters.iterdir())
@@ -326,18 +334,30 @@ def test_a_listener_that_is_killed_has_acknowledged_nothing_that_is_not_stored(s
     [
         ({"MLLP_HOST": "0.0.0.0"}, 2, "MYORESPONSE_MLLP_SENDERS"),  # noqa: S104 - refused
         ({"MLLP_STUDY": ""}, 2, "--study"),
-        ({"MLLP_STUDY": "nowhere"}, 2, "no such study"),
         ({"MLLP_SENDERS": "10.0.0.1/8"}, 2, "MYORESPONSE_MLLP_SENDERS"),
-        ({"MLLP_CERTIFICATE": "/nowhere", "MLLP_KEY": "/nowhere"}, 2, "MYORESPONSE_MLLP_CERTIFICATE"),
-        ({"MLLP_HOST": "localhost.invalid", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
-        ({"MLLP_HOST": "a..b", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
-        ({"DEAD_LETTERS": "/proc/nowhere"}, 2, "MYORESPONSE_DEAD_LETTERS"),
         ({"DATABASE_URL": "sqlite:////nowhere/x.db"}, 3, "the directory of its file does not exist"),
         ({"MLLP_SENDER": "10.0.0.0/8"}, 2, "the nearest name is MYORESPONSE_MLLP_SENDERS"),
     ],
 )
+def test_a_listener_with_settings_that_cannot_be_says_why_in_a_line(place, settings, code, says):
+    refused_in_a_line(place.run("mllp", "--port", "0", **settings), code, says)
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "says"),
+    [
+        ({"MLLP_STUDY": "nowhere"}, 2, "no such study"),
+        ({"MLLP_CERTIFICATE": "/nowhere", "MLLP_KEY": "/nowhere"}, 2, "MYORESPONSE_MLLP_CERTIFICATE"),
+        ({"MLLP_HOST": "localhost.invalid", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
+        ({"MLLP_HOST": "a..b", "MLLP_SENDERS": "10.0.0.0/8"}, 2, "MYORESPONSE_MLLP_HOST"),
+        ({"DEAD_LETTERS": "/proc/nowhere"}, 2, "MYORESPONSE_DEAD_LETTERS"),
+    ],
+)
 def test_a_listener_that_cannot_start_says_why_in_a_line(place, settings, code, says):
-    ended = place.run("mllp", "--port", "0", **settings)
+    refused_in_a_line(place.run_alone("mllp", "--port", "0", **settings), code, says)
+
+
+def refused_in_a_line(ended, code, says):
     assert (ended.returncode, len(ended.stderr.splitlines())) == (code, 1), ended.stderr
     assert says in ended.stderr
     assert ended.stdout == ""
@@ -345,16 +365,16 @@ def test_a_listener_that_cannot_start_says_why_in_a_line(place, settings, code, 
 
 def test_a_listener_does_not_start_without_the_secret_that_its_study_needs(place):
     place.define(FeedDefinition())
-    ended = place.run("mllp", "--port", "0")
+    ended = place.run_alone("mllp", "--port", "0")
     assert (ended.returncode, "MYORESPONSE_PSEUDONYM_SECRET_FILE" in ended.stderr) == (2, True)
-    ended = place.run("mllp", "--port", "0", MLLP_STUDY="nowhere")
+    ended = place.run_alone("mllp", "--port", "0", MLLP_STUDY="nowhere")
     assert (ended.returncode, "no such study" in ended.stderr) == (2, True)
     assert place.audited() == [("mllp", 422, True), ("mllp", 422, False)]
 
 
 def test_a_port_that_is_taken_is_said_in_a_line(place):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ended = place.run("mllp", "--port", taken.getsockname()[1])
+        ended = place.run_alone("mllp", "--port", taken.getsockname()[1])
     assert (ended.returncode, "Address already in use" in ended.stderr) == (2, True), ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 

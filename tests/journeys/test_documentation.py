@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.store import migrations
-from tests.api.test_server import ROOT, environment, running
+from tests.api.test_server import ROOT, environment, running, with_demo
 
 DOCS = ROOT / "docs"
 PAGES = ("tutorial", "curl", "ehr-integration", "front-end", "statistics", "operator")
@@ -25,7 +25,7 @@ def served(tmp_path_factory):
     """A service with the demonstration study, and the variables of its programs."""
     url = f"sqlite:///{tmp_path_factory.mktemp('served') / 'x.db'}"
     migrations.upgrade(url)
-    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
+    with_demo(url)
     with running(url) as service:
         bin = Path(sys.executable).parent
         variables = environment(url) | {"PYTHONPATH": str(ROOT), "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}"}

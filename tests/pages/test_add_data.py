@@ -7,6 +7,7 @@ import tempfile
 import pytest
 
 from app.access.callers import Scope
+from app.timeline import receipts
 from tests.pages.test_sign_in import signed_in
 
 ADD = "/pages/studies/trial/add"
@@ -98,6 +99,14 @@ def test_a_messy_table_says_what_each_row_becomes_and_which_declaration_rescues(
     assert '<a href="/docs/feeds#units">Read more</a>' in page
     assert "The laboratory writes this unit in another way : E/L = U/L" in text
     assert "It is another test or drug, which this service does not keep. code" in text
+
+
+def test_a_table_with_many_facts_of_one_note_says_how_many(trial, monkeypatch):
+    monkeypatch.setattr(receipts, "LISTED_OF_A_KIND", 3)
+    rows = [f"P01,2005-03-16T09:{minute}:00+09:00,CK,900,U/L,,b{minute},A\n" for minute in range(10, 18)]
+    _, text = send(trial, HEADER + "".join(rows))
+    assert "8 kept 0 not applied 0 set aside 0 not ours 0 refused" in text
+    assert "no_upper_limit 8 P01 /2; P01 /3; P01 /4 " in text
 
 
 def test_messages_say_the_same(trial):

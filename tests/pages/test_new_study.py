@@ -1,6 +1,8 @@
 """The form of a new study, on the page of the studies."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -34,8 +36,24 @@ def test_a_study_is_created_and_leads_to_its_first_file(client):
 def test_a_study_that_exists_is_not_changed(client):
     client.post("/pages/studies", data=FIELDS)
     answer = client.post("/pages/studies", data={**FIELDS, "name": "Another"})
-    assert (answer.status_code, "nothing was changed" in answer.text) == (422, True)
+    assert (answer.status_code, "nothing was changed" in answer.text) == (412, True)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert client.get("/v1/studies/ivig-2026").json()["name"] == "IVIG"
+
+
+def test_of_two_people_who_create_the_same_study_at_once_one_is_told_that_nothing_was_changed(anywhere):
+    together = Barrier(4)
+
+    def create(name: str) -> tuple[str, int]:
+        together.wait()
+        return name, anywhere.post("/pages/studies", data={**FIELDS, "name": name}, follow_redirects=False).status_code
+
+    with ThreadPoolExecutor(4) as people:
+        answers = dict(people.map(create, ("A", "B", "C", "D")))
+    [first] = [name for name, status in answers.items() if status == 303]
+    assert sorted(answers.values()) == [303, 412, 412, 412]
+    study = anywhere.get("/v1/studies/ivig-2026").json()
+    assert (study["name"], study["revision"]) == (first, 0)
 
 
 @pytest.mark.parametrize(

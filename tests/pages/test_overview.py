@@ -47,6 +47,19 @@ def test_each_rate_stands_beside_its_own_claim_also_where_a_measure_has_several_
         assert ("the last value" in claim["text"]) == (row["definition"]["parameters"]["value"] == "last")
 
 
+def test_a_change_stands_beside_the_onset_on_its_own_scale_whatever_the_claims_say(demo):
+    changes = demo.get("/v1/studies/demo/analyses").json()["analyses"]["weekly-change"]
+    claims = [claim | {"text": f"{place}"} for place, claim in enumerate(changes["claims"])]
+    names = [(claim["code"], claim["measure"], claim["scale"], claim["week"]) for claim in claims]
+    assert len(set(names)) == len(names)
+    shown_changes = headlines({"weekly-change": changes | {"claims": claims[::-1]}})
+    assert [(each.topic, [(claim["code"], claim["scale"]) for claim in each.claims]) for each in shown_changes] == [
+        ("CK at week 8", [("onset", "ln")]),
+        ("MMT at week 8", [("onset", "raw")]),
+        ("ADL at week 8", [("onset", "raw")]),
+    ]
+
+
 def test_it_counts_what_is_set_aside_what_is_missing_and_who_was_left_out(demo):
     page = shown(demo, "/v1/studies/demo.html")
     assert "Nothing is set aside" in page.words

@@ -96,6 +96,13 @@ def test_a_long_table_is_cut_until_all_rows_are_asked_for(demo):
     assert len(shown(demo, link).tables["Main table"]) == 69
 
 
+def test_a_reason_that_the_row_above_has_too_is_not_written_again(demo):
+    _, first, second, *_ = shown(demo, "/v1/studies/demo/analyses/repeated-measures.html").tables["Model: effects"]
+    assert [cell for cell in first if cell.startswith("– Too few patients for so many visits")]
+    for before, after in zip(first, second, strict=True):
+        assert (after == "– As above.") == before.startswith("– Too few patients")
+
+
 def test_two_studies_are_compared_on_a_page(demo):
     demo.put("/v1/studies/second", json={"name": "Second", "protocol": "seed-2008"})
     assert shown(demo, f"{HOME}.html").links["Second"] == "/v1/studies/demo/comparisons/second.html"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -11,10 +12,14 @@ import pytest
 from starlette.datastructures import Headers
 
 from app.http.representations import ServedDocument
+from app.main import create_app
 from app.pages.definitions import in_words, label_in_words
 from app.pages.report_routes import passed_on
+from app.settings import Settings
+from tests.api.conftest import BASE
 from tests.api.examples import fill
-from tests.api.test_server import ROOT, environment
+from tests.api.test_server import ROOT, environment, here, with_demo
+from tests.documented import Documented
 
 try:
     import weasyprint  # noqa: F401 - it loads Pango, which belongs to the system
@@ -24,14 +29,30 @@ else:
     PANGO = True
 needs_pango = pytest.mark.skipif(not PANGO, reason="no Pango: libpango-1.0-0 and libpangoft2-1.0-0 are not installed")
 HOME = "/v1/studies/demo"
-READ = {"capture_output": True, "text": True}
 
 
-@pytest.fixture
-def demo(serve, sqlite_url):
+PRINTED = """
+import sys
+from app.__main__ import cli
+for file in sys.argv[1:]:
+    cli(["report", "demo", "-o", file, "--address", "https://x.example"], standalone_mode=False)
+"""
+"""A program that prints the report of the demonstration study into files."""
+
+
+@pytest.fixture(scope="module")
+def demo_url(migrated_file, tmp_path_factory):
+    """A database with the demonstration study, which nothing changes."""
+    url = f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('report') / 'demo.db')}"
+    with_demo(url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def demo(demo_url):
     """The application with the demonstration study."""
-    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(sqlite_url), check=True)
-    return serve(sqlite_url)
+    with Documented(create_app(Settings(database_url=demo_url)), base_url=BASE) as client:
+        yield client
 
 
 def words_of(html: str) -> str:
@@ -103,18 +124,19 @@ def test_each_address_beside_a_figure_gives_that_revision(demo):
 
 @needs_pango
 @pytest.mark.slow
-def test_the_same_revision_gives_the_same_bytes_also_in_another_process(demo, sqlite_url, tmp_path):
+def test_the_same_revision_gives_the_same_bytes_also_in_another_process(demo, demo_url, tmp_path):
     first = demo.get(f"{HOME}/report.pdf")
     assert (first.status_code, first.headers["content-type"]) == (200, "application/pdf")
     again = demo.get(f"{HOME}/report.pdf", headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304
     files = [tmp_path / name for name in ("1.pdf", "2.pdf", "1.md")]
-    for file in files:
-        command = [sys.executable, "-m", "app", "report", "demo", "-o", str(file), "--address", "https://x.example"]
-        subprocess.run(command, cwd=ROOT, env=environment(sqlite_url), check=True)
+    elsewhere = [sys.executable, "-c", PRINTED, str(files[0]), str(files[2])]
+    subprocess.run(elsewhere, cwd=ROOT, env=environment(demo_url), check=True)
+    printed = here("report", "demo", "-o", str(files[1]), "--address", "https://x.example", DATABASE_URL=demo_url)
+    assert printed.returncode == 0, printed.stderr
     assert files[0].read_bytes() == files[1].read_bytes()
-    here = demo.get(f"{HOME}/report.md", headers={"Host": "127.0.0.1:8000"}).text
-    assert (tmp_path / "1.md").read_text() == here.replace("http://127.0.0.1:8000", "https://x.example")
+    served = demo.get(f"{HOME}/report.md", headers={"Host": "127.0.0.1:8000"}).text
+    assert files[2].read_text() == served.replace("http://127.0.0.1:8000", "https://x.example")
 
 
 @needs_pango
@@ -172,7 +194,6 @@ def test_the_command_refuses_in_one_line(sqlite_url, tmp_path):
         (["none", "-o", str(tmp_path / "x.md")], "There is no study of this name."),
         (["none", "-o", str(tmp_path / "x.doc")], "The name of the file ends with .pdf, .html or .md."),
     ):
-        command = [sys.executable, "-m", "app", "report", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment(sqlite_url), check=False, **READ)
+        done = here("report", *arguments, DATABASE_URL=sqlite_url)
         assert (done.returncode, done.stderr.splitlines()[-1]) == (2, said)
         assert not list(tmp_path.glob("x.md"))

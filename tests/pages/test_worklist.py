@@ -27,11 +27,27 @@ def test_each_item_is_told_in_words_and_a_dismissal_takes_it_off(trial):
     text = words(trial.get(PAGE).text)
     assert "1 item CK of P02 A mass concentration is not an enzyme activity" in text
     assert "Where it stood line 3, column unit (csv)" in text
-    sent = trial.post("/pages/studies/trial/set-aside/1", data={"reason": "duplicate"}, follow_redirects=False)
-    assert (sent.status_code, sent.headers["location"]) == (303, PAGE)
+    assert trial.post("/pages/studies/trial/set-aside/1", data={"reason": "duplicate"}).status_code == 200
     assert "Nothing is set aside" in trial.get(PAGE).text
     assert revision(trial) == before + 1
     assert "CK of P02" in trial.get(f"{PAGE}?revision={before}").text
+
+
+def test_a_dismissal_says_what_was_done_and_again_that_nothing_changed(trial):
+    send(trial, HEADER + KEPT + NG, do="load")
+    given = {"reason": "other", "comment": "Sent <twice> & checked"}
+    page = trial.post("/pages/studies/trial/set-aside/1", data=given).text
+    done = revision(trial)
+    assert "<h1>Item 1 was dismissed</h1>" in page
+    assert "It left the list of what is set aside. Nothing else changed" in words(page)
+    assert f"Receipt: revision {done}." in words(page)
+    assert "Another reason (write it below)" not in page
+    assert "Sent &lt;twice&gt; &amp; checked" in page
+    assert f'href="{PAGE}"' in page
+    again = words(trial.post("/pages/studies/trial/set-aside/1", data=given).text)
+    assert "Item 1 had been dismissed already" in again
+    assert f"Nothing was changed now: the same was stored in revision {done}." in again
+    assert revision(trial) == done
 
 
 def test_a_dismissal_without_its_comment_is_refused_by_a_page(trial):

@@ -9,7 +9,7 @@ from app.store.engine import Database
 from app.store.ledger import Outcome, replace, submit
 from app.store.revisions import RevisionRecord, list_revisions
 from app.store.studies import StudyDeclaration, put_study
-from app.store.timelines import cohort, document, timeline_etag
+from app.store.timelines import cohort, cohort_of_person, document, timeline_etag
 from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import History, normalise
@@ -131,6 +131,12 @@ def columns(database: Database, study: str, revision: int) -> Cohort:
     """The cohort that analyses read."""
     with database.reading() as connection:
         return cohort(connection, study, revision)
+
+
+def columns_of(database: Database, study: str, patient: str, revision: int) -> Cohort:
+    """What analyses read of one person."""
+    with database.reading() as connection:
+        return cohort_of_person(connection, study, patient, revision)
 
 
 def revisions(database: Database, study: str) -> list[RevisionRecord]:

@@ -15,7 +15,21 @@ from app.store.timelines import list_patients
 from app.timeline.cohort import Cohort
 from app.timeline.merged_records import persons
 from app.timeline.normalize import AttributeFact, History
-from tests.store.posts import FULL, begin_study, ck, columns, etag, got, history, now, post, put, revisions, timeline
+from tests.store.posts import (
+    FULL,
+    begin_study,
+    ck,
+    columns,
+    columns_of,
+    etag,
+    got,
+    history,
+    now,
+    post,
+    put,
+    revisions,
+    timeline,
+)
 
 DAY = 86_400_000_000
 FIRST = 1_600_000_000_000_000
@@ -65,6 +79,22 @@ def test_every_kind_of_fact_counts_under_the_survivor(database, study):
     post(database, alone, FULL | {"patient": FULL["patient"] | {"id": "P1"}})
     assert read(database, study).digest == read(database, alone).digest
     assert read(database, study).patients == read(database, alone).patients
+
+
+def test_one_person_is_read_with_the_facts_of_all_records_and_a_merged_record_is_nobody(database, study):
+    post(database, study, timeline("P1", ck("a", value=1), ck("c", value=5, version=1), about={"sex": "female"}))
+    post(database, study, FULL, timeline("P3", ck("c", value=6, version=2), about={"birth_year": 1950}))
+    for record in ("P3", "P01"):
+        assert merge(database, study, record, "P1").status == "changed"
+        latest = revisions(database, study)[-1].number
+        whole = columns(database, study, latest)
+        for place, row in enumerate(whole.patients):
+            one = columns_of(database, study, row.id, latest)
+            assert (one.patients, one.digest) == ((row,), whole.between(place, place + 1).digest)
+        assert len(columns_of(database, study, record, latest)) == 0
+    forget(database, study, "P3")
+    with pytest.raises(Erased):
+        columns_of(database, study, "P3", revisions(database, study)[-1].number)
 
 
 @pytest.fixture

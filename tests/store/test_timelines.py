@@ -10,7 +10,7 @@ from app.protocol.presets import SEED_2008
 from app.store.studies import StudyDeclaration, put_study
 from app.store.timelines import Filters, list_patients, timeline_etag
 from app.timeline.cohort import Cohort
-from tests.store.posts import FULL, ck, columns, etag, got, history, now, post, timeline
+from tests.store.posts import FULL, ck, columns, columns_of, etag, got, history, now, post, timeline
 
 
 def listed(database, study, revision, **more):
@@ -150,6 +150,22 @@ def test_the_columns_are_those_of_the_histories_that_were_posted(database, study
     assert stored.patients == sent.patients
     assert len(stored.labs) == 4
     assert columns(database, study, 1).digest == Cohort.of_histories([history(FULL)]).digest
+
+
+def test_the_columns_of_one_patient_are_those_of_the_whole_study_cut_to_this_patient(database, study):
+    post(database, study, FULL, timeline("P02", ck(), ck("k2", value=7, upper_limit=3)), timeline("P03"))
+    post(database, study, timeline("P02", ck("k2", value=None, status="cancelled"), ck(value=1200, version=2)))
+    with database.writing() as connection:
+        definition = StudyDeclaration("A trial", SEED_2008, "Asia/Tokyo")
+        put_study(connection, study, definition, client=None, received_at=now())
+    for revision in (1, 2, 3):
+        whole = columns(database, study, revision)
+        for place, row in enumerate(whole.patients):
+            one = columns_of(database, study, row.id, revision)
+            assert one.patients == (row,)
+            assert one.digest == whole.between(place, place + 1).digest
+    with pytest.raises(NotFound):
+        columns_of(database, study, "P02", 0)
 
 
 def test_the_columns_of_an_empty_study_are_empty(database, study):

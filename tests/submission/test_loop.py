@@ -8,7 +8,7 @@ import pytest
 from app.errors import Busy, Erased, Fault, FaultCode, InvalidDocument, NotFound, ServiceError
 from app.readers.pseudonyms import Pseudonyms, fingerprint, study_key
 from app.readers.statements import Feed
-from app.store import studies
+from app.store import studies, worklist
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.revision_builder import RevisionBuilder
@@ -95,14 +95,6 @@ class TestTogether:
             ours.commit(lambda transaction: ours.submit(ours.builder(transaction), [patient("P1"), patient("P2")]))
         assert made(database, study) == before
 
-    def test_a_shared_transaction_stores_the_same(self, database, study):
-        ours = submitter(database, study)
-        submission = ours.commit(
-            lambda transaction: ours.submit(ours.builder(transaction), [patient("P1")]), shared=True
-        )
-        assert told(submission.outcomes) == ["created"]
-        assert made(database, study) == 1
-
     def test_a_busy_database_is_tried_again_after_each_pause(self, hasty, study, occupy, monkeypatch):
         give_free, slept = occupy(), []
 
@@ -137,6 +129,15 @@ class TestEach:
         assert told(outcomes) == ["created", "invalid", "created", "unchanged", "changed"]
         assert outcomes[1] is REFUSAL
         assert [each.revision for each in outcomes if each is not REFUSAL] == [1, 2, None, 3]
+
+    def test_a_statement_that_a_later_item_of_the_group_makes_ambiguous_is_on_the_worklist(self, database, study):
+        ours = submitter(database, study)
+        stated = [ck(time="2005-03-17", status="entered-in-error"), ck(time="2005-03-16")]
+        ours.each([history(timeline("P1", each)) for each in stated], ours.submit_each)
+        with database.reading() as transaction:
+            key = studies.study_key(transaction, study)
+            listed = worklist.listed_items(transaction, key, made(database, study))
+        assert [(each.patient, each.reason) for each in listed] == [("P1", "ambiguous_withdrawal")]
 
     def test_an_erased_person_in_the_first_place_keeps_no_other_out(self, database, study):
         erased(database, study, "P1")

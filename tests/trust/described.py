@@ -17,7 +17,7 @@ from typing import Any
 
 from app.access.callers import Scope
 from app.access.operations import OPEN
-from tests.api.test_server import Process, environment, running
+from tests.api.test_server import Process, environment, running, with_demo
 from tests.trust.figures import Figure, NotHere
 from tests.trust.ground import folder
 from tests.trust.opened import migrated
@@ -85,7 +85,7 @@ def _asked(left_out: str) -> list[tuple[str, ...]]:
 def filled(place: Path) -> str:
     """A database with the demonstration study, twice: its URL."""
     url = migrated(place)
-    subprocess.run([sys.executable, "-m", "app", "demo"], cwd=ROOT, env=environment(url), check=True)
+    with_demo(url)
     timelines = json.loads((ROOT / "app" / "demo" / "timelines.json").read_text(encoding="utf-8"))
     with running(url) as service:
         service.ask("PUT", "/v1/studies/second", {"name": "Second", "protocol": "seed-2008"})

@@ -429,7 +429,7 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         follow_up=_follow_up(context, times),
         sustained=sustained_normality(context, in_set),
         proportion_of_time_normal=proportion_normal(context),
-        patients=_spells(context, times) if context.listed else None,
+        patients=spells(context) if context.listed else None,
     )
 
 
@@ -445,18 +445,20 @@ def _follow_up(context: Context, times: Times) -> FollowUp:
     return FollowUp(n=curve.n, censored=curve.events, median=curve.median)
 
 
-def _spells(context: Context, times: Times) -> tuple[Spell, ...]:
-    study = context.study
-    episodes, outcomes, event = study.remission_episodes, times.outcomes, is_event(times)
+def spells(context: Context) -> tuple[Spell, ...]:
+    """The first spell of each patient that is listed, under the strategy in force."""
+    study, strategy = context.study, strategy_in_force(context)
+    episodes, outcomes, in_set = study.remission_episodes, study.outcomes(strategy), in_risk_set(context)
+    event = is_event(strategy, outcomes)
     days, sustained = study.days_normal, study.sustained.start
     followed_twice = study.efficacy & (days.days > 0)
     causes = (None, *CAUSES)
     return tuple(
         Spell(
             patient=patient,
-            start=int(episodes.start[i]) if times.in_set[i] else None,
-            duration=int(outcomes.duration[i]) if times.in_set[i] else None,
-            event=bool(event[i]) if times.in_set[i] else None,
+            start=int(episodes.start[i]) if in_set[i] else None,
+            duration=int(outcomes.duration[i]) if in_set[i] else None,
+            event=bool(event[i]) if in_set[i] else None,
             ended_by=causes[outcomes.cause[i]],
             reason=episodes.reason[i],
             sustained_from=int(sustained[i]) if study.efficacy[i] and sustained[i] != NO_TIME else None,

@@ -164,10 +164,10 @@ def _incidence(context: Context, times: Times) -> tuple[Incidence, ...]:
     )
 
 
-def is_event(times: Times) -> Bools:
+def is_event(strategy: RescueStrategy, outcomes: Outcomes) -> Bools:
     """Whether the time of each patient ended in an event of the curve."""
-    cause = times.outcomes.cause
-    event: Bools = cause == ABNORMAL if times.strategy == "competing" else cause != CENSORED
+    cause = outcomes.cause
+    event: Bools = cause == ABNORMAL if strategy == "competing" else cause != CENSORED
     return event
 
 

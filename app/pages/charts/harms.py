@@ -22,6 +22,8 @@ from app.pages.charts.theme import (
 SAFETY = "safety"
 MOST_TERMS = 20
 _ROW, _TALL_ROW = 22, 34
+_SPARE = 14
+"""Room beside a name: one of a few wide letters needs more than is estimated."""
 
 
 def _adverse_events(document: Document, width: Width) -> Drawing | Nothing:
@@ -41,7 +43,7 @@ def _adverse_events(document: Document, width: Width) -> Drawing | Nothing:
     names = distinct("\n".join(_lines(term["term"], width)) for term in shown)
     points = [_term(term, name) for term, name in zip(shown, names, strict=True)]
     left = max(pixels_of(line) for name in names for line in name.split("\n"))
-    views = _bars(points, left, plot_width(width, 14 + left, 14 + _room(points)))
+    views = _bars(points, left, plot_width(width, _SPARE + left, 14 + _room(points)))
     serious = row["patients_with_serious_event"]
     below = [
         f"n = {row['safety']} treated: {row['patients_with_event']} with an event, {serious} with a serious one",
@@ -89,7 +91,7 @@ def _bars(points: list[dict[str, Any]], left: int, size: int) -> Spec:
         "type": "nominal",
         "sort": names,
         "title": None,
-        "axis": {"labelLimit": left, "labelExpr": "split(datum.label, '\\n')"},
+        "axis": {"labelLimit": left + _SPARE, "labelExpr": "split(datum.label, '\\n')"},
     }
     count = quantity(
         "patients", "Patients", scale={"domain": [0, most], "nice": False},

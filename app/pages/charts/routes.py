@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import ConfigDict, Field
 
 from app.access.callers import Scope
@@ -25,13 +25,14 @@ from app.http.authentication import CallerOf
 from app.http.dependencies import IDENTIFIER, At, IfNoneMatch, State, StudyId
 from app.http.openapi import NOT_MODIFIED, answers, reference, refuses
 from app.http.responses import address, etag_from, named_file, tagged, written
+from app.http.routing import Operations
 from app.pages.charts import CHARTS, Chart
 from app.pages.charts.files import ChartOptions, chart_file
 from app.pages.charts.rendering import MEDIA_TYPES, PDF, PNG, SVG, VEGA_LITE, check_renderer
 from app.store.audit import everyone_was_read
 from app.store.snapshot import study_at
 
-router = APIRouter(tags=["analyses"])
+router = Operations(tags=["analyses"])
 
 
 class OfferedChart(Result):

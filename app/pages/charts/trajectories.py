@@ -224,12 +224,13 @@ def _spells(document: Document, width: Width) -> Drawing | Nothing:
         f"n = {len(order)} of {all_treated} treated with a CK result"
         + ("" if len(order) == all_treated else ", at equal steps by identifier"),
         "Light: time under observation. Blue: first spell of normal CK (arrow: still normal at the last CK)",
+        "A later spell of the same patient is not drawn",
         "Orange: infusions. Diamonds: adverse events (red: serious)",
     ]
     words = (
-        f"{patients(len(order))}, one row each. {len(known)} had a spell of normal CK; {ended} of these spells ended "
-        f"and {len(known) - ended} still lasted at the last CK. The longest lasted "
-        f"{number(max((each['duration'] for each in known), default=0))} days. "
+        f"{patients(len(order))}, one row each. {len(known)} had a spell of normal CK; the first of each is "
+        f"drawn. {ended} of these spells ended and {len(known) - ended} still lasted at the last CK. "
+        f"The longest lasted {number(max((each['duration'] for each in known), default=0))} days. "
         f"{counted(len(events), 'adverse event')} with a known onset."
     )
     return Drawing(views, below, words)
@@ -316,7 +317,7 @@ CHARTS = (
     ),
     Chart(
         "spells",
-        "Spells of normal CK, courses and adverse events",
+        "First spell of normal CK, courses and adverse events",
         (TRAJECTORIES, CK_NORMAL_TIME, COURSES),
         _spells,
         shows_patients=True,

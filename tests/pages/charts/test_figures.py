@@ -262,7 +262,16 @@ def test_spells_last_from_the_first_normal_ck_as_long_as_the_answer_says():
     assert {name: (row["day"], row["to"] - row["day"]) for name, row in spells.items()} == {
         name: (each["start"], each["duration"]) for name, each in known.items()
     }
-    assert "8 of these spells ended and 5 still lasted" in spec["description"]
+    assert (
+        "13 had a spell of normal CK; the first of each is drawn. 8 of these spells ended and 5 still lasted"
+        in (spec["description"])
+    )
+
+
+def test_the_picture_says_that_only_the_first_spell_of_a_patient_is_drawn():
+    spec, _ = spec_and_answer("spells", "ck-normal-time")
+    assert spec["title"]["text"] == ["First spell of normal CK, courses and adverse events"]
+    assert "A later spell of the same patient is not drawn" in spec["title"]["subtitle"]
 
 
 @pytest.mark.parametrize(

@@ -1,59 +1,53 @@
 """A FHIR bundle of 100 CK results: bytes to normalised facts, against a general FHIR library that only parses them."""
 
 import json
-import statistics
-import time
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from importlib.metadata import version
+from pathlib import Path
 
 from app.fhir.read_bundle import read_bundle
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed, histories
 from app.timeline.facts import History
 from app.timeline.times import latest_acceptable
+from benchmarks.pairs import Counts, Measured, Row, in_turn, took
+from benchmarks.programs import program, python
+from tests.trust.figures import NotHere
 
 RESULTS = 100
-PAIRS = 7
 RUNS = 5
 """How often each side of a pair does its work, the same for both: one run of a few milliseconds is mostly noise."""
+ASKED = 8
 
 _ADDRESS = "http://terminology.hl7.org/CodeSystem/"
 _UCUM = {"unit": "U/L", "system": "http://unitsofmeasure.org", "code": "U/L"}
 
 
-def fhir_bundle(pairs: int = PAIRS) -> list[tuple[str, str, str]]:
+def measure(counts: Counts, folder: Path) -> Measured:
     """Bytes of a bundle to the history of its patient, identifiers replaced, against `fhir.resources` alone.
 
-    The library has a model of R4B and one of R5; the faster of the two is the peer. Both read the same bytes.
+    The library has a model of R4B and one of R5; both read the same bytes.
     """
-    from fhir.resources import bundle as r5
-    from fhir.resources.R4B import bundle as r4b
-
     body = message()
+    file = folder / "bundle.json"
+    file.write_bytes(body)
     feed = Feed(latest_acceptable(datetime.now(UTC)), Pseudonyms(b"k" * 32))
-    peers: dict[str, Callable[[], object]] = {
-        "R4B": lambda: r4b.Bundle.model_validate_json(body),
-        "R5": lambda: r5.Bundle.model_validate_json(body),
-    }
-    _same_work(facts(body, feed), r4b.Bundle.model_validate_json(body))
-    for parse in peers.values():
-        parse()  # what is compiled or imported at the first use is no part of it
-    costs: list[tuple[float, dict[str, float]]] = []
-    for _ in range(pairs):
-        ours = _seconds(lambda: facts(body, feed))
-        costs.append((ours, {name: _seconds(parse) for name, parse in peers.items()}))
-    medians = {name: statistics.median(theirs[name] for _, theirs in costs) for name in peers}
-    peer = min(medians, key=lambda name: medians[name])
-    ratio = statistics.median(ours / theirs[peer] for ours, theirs in costs)
-    ours = statistics.median(cost for cost, _ in costs)
-    return [
-        (
-            f"FHIR bundle of {RESULTS} CK results ({len(body) / 1e3:.0f} kB), bytes to facts ({ours * 1e3:.1f} ms)",
-            f"fhir.resources {version('fhir.resources')} ({peer}) only parsing it ({medians[peer] * 1e3:.0f} ms)",
-            f"{ratio:.3f} (1/{1 / ratio:.1f}); asked: under 1/20",
-        )
-    ]
+    if len(facts(body, feed).labs) != RESULTS:
+        raise SystemExit("not all results were read")
+    work = f"FHIR bundle of {RESULTS} CK results ({len(body) / 1e3:.0f} kB), bytes to facts"
+    rows = []
+    for release in ("R4B", "R5"):
+        name, peer = f"FHIR bundle: fhir.resources {release}", f"fhir.resources ({release}) only parsing it"
+        try:
+            command = python("fhir_library.py", release, RUNS, file)
+        except NotHere as missing:
+            rows.append(Row(name, work, peer, asked=ASKED, skipped=str(missing)))
+            continue
+        with program(command) as theirs:
+            if theirs.once()[1] != RESULTS + 1:
+                raise SystemExit("not all entries were parsed")
+            pairs = in_turn(counts.pairs, lambda: took(lambda: facts(body, feed), RUNS), theirs.took)
+            rows.append(Row(name, work, f"{theirs.name} only parsing it", pairs, ASKED))
+    return Measured(rows)
 
 
 def facts(body: bytes, feed: Feed) -> History:
@@ -121,17 +115,3 @@ def observation(number: int, subject: str) -> dict:
         ],
         "referenceRange": [{"low": {"value": 45, **_UCUM}, "high": {"value": 163, **_UCUM}}],
     }
-
-
-def _same_work(ours: History, theirs: object) -> None:
-    """Both sides must have found the same results."""
-    parsed = [float(entry.resource.valueQuantity.value) for entry in theirs.entry[1:]]
-    if [fact.value for fact in ours.labs] != parsed or len(parsed) != RESULTS:
-        raise SystemExit("the results differ")
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    for _ in range(RUNS):
-        work()
-    return (time.perf_counter() - start) / RUNS

@@ -1,13 +1,19 @@
-"""The named peer of the whole report: the same figures as one would write them with pandas groupby-apply and lifelines.
+"""`pandas_report.py FILE`: the whole report as one would write it with pandas groupby-apply and lifelines.
 
 One function a patient, called by `groupby.apply`, then SciPy and lifelines on the rows that it returns. It follows the
 `seed-2008` definitions on data that hold none of their edge cases (no comparators, one draw a day, one laboratory).
 """
 
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from lifelines import KaplanMeierFitter
 from scipy import stats
+from turns import take_turns
 
 WEEKS = (1, 2, 4, 8)
 
@@ -103,3 +109,15 @@ def report(data: dict[str, pd.DataFrame]) -> dict:
     found["median"] = curve.median_survival_time_
     KaplanMeierFitter().fit(ck["start"].fillna(ck["last"]), ck["start"].notna())
     return found
+
+
+data = frames(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+
+
+def figures() -> dict:
+    """The report, and of it what the other side compares."""
+    found = report(data)
+    return {name: found[name] for name in ("responders", "spells", "events", "change")}
+
+
+take_turns(f"pandas {version('pandas')} groupby-apply + lifelines {version('lifelines')}", figures)

@@ -1,0 +1,1 @@
+"""Laboratory results behind Django REST framework, with django-simple-history and without."""
