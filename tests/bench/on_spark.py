@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.protocol.presets import SEED_2008
-from tests.bench.growth import LARGE, _models, _study
+from tests.bench.growth import models, study_of
 from tests.spark import cluster as module
 from tests.spark.studies import write
 
+PATIENTS = 100_000
 EXECUTOR_MEMORY = "600m"
 RUNS = 3
 
@@ -26,7 +27,7 @@ def on_spark() -> list[tuple[str, str, str]]:
         return []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cohort = _study(_models(), LARGE)
+        cohort = study_of(models(), PATIENTS)
         files = write(folder / "files", cohort, SEED_2008)
         size = sum(file.stat().st_size for file in (folder / "files").iterdir())
         results = files.values_sent["CK"]
@@ -43,7 +44,7 @@ def on_spark() -> list[tuple[str, str, str]]:
         (mine, my_memory), (theirs, their_memory) = sorted(here)[RUNS // 2], sorted(there)[RUNS // 2]
         return [
             (
-                f"`derive --engine spark`, {LARGE:,} patients with {results:,} CK results in {len(files.patients)} "
+                f"`derive --engine spark`, {PATIENTS:,} patients with {results:,} CK results in {len(files.patients)} "
                 f"files ({size / 1e6:,.0f} MB), two executors of one core and {EXECUTOR_MEMORY} ({theirs:.0f} s; the "
                 f"driver {their_memory:,} MB)",
                 f"`derive --engine local` ({mine:.0f} s, {my_memory:,} MB)",

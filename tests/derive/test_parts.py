@@ -3,7 +3,6 @@
 import json
 import pickle
 import random
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -13,14 +12,11 @@ from hypothesis import strategies as st
 from app.analyses import NullOptions, Options, answer, report, report_of_derived
 from app.analyses.answer_document import Header, Provenance, report_document
 from app.analyses.preset_difference import compared_with
-from app.demo import TIMELINES
 from app.derive.parts import joined, measures_read, part_of
 from app.derive.study import DerivedStudy
 from app.protocol.presets import MYOSITIS_2026, SEED_2008
-from app.readers.json_timelines import read_array
-from app.timeline.cohort import Cohort
-from app.timeline.times import latest_acceptable
 from tests.repetition import repeats
+from tests.spark.studies import demonstration
 from tests.twin.cohorts import cohorts, protocols
 
 WITHOUT_SIMULATION = NullOptions(null=False)
@@ -28,8 +24,7 @@ WITHOUT_SIMULATION = NullOptions(null=False)
 
 @pytest.fixture(scope="module")
 def demo():
-    items = read_array(TIMELINES.read_bytes(), latest_acceptable(datetime.now(UTC)))
-    return Cohort.of_histories(item.history for item in items)
+    return demonstration()
 
 
 def document(found):

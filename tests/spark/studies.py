@@ -2,16 +2,25 @@
 
 import json
 import random
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from app.bulk import study_files
 from app.bulk.study_files import ExportedFrom, StudyFiles
+from app.demo import TIMELINES
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
+from app.readers.json_timelines import read_array
 from app.timeline.cohort import Cohort
+from app.timeline.times import latest_acceptable
 
 ORIGIN = ExportedFrom("trial", 7, "2026-01-01T00:00:00Z", False)
+
+
+def demonstration() -> Cohort:
+    """The demonstration study."""
+    items = read_array(TIMELINES.read_bytes(), latest_acceptable(datetime.now(UTC)))
+    return Cohort.of_histories(item.history for item in items)
 
 
 def write(place: Path, cohort: Cohort, protocol: Protocol, origin: ExportedFrom = ORIGIN) -> StudyFiles:

@@ -15,10 +15,10 @@ from app.bulk.study_files import name_of
 from app.bulk.study_report import report_here
 from app.protocol.presets import MYOSITIS_2026, SEED_2008
 from app.timeline import cohort_batches
-from tests.bench.growth import _models, _study
+from tests.bench.growth import models, study_of
 from tests.journeys.conftest import load_demo, service
 from tests.spark import cluster as module
-from tests.spark.studies import histories, lines, write
+from tests.spark.studies import demonstration, histories, lines, write
 from tests.twin.test_twin_itself import saito_like
 
 pytestmark = [
@@ -63,9 +63,15 @@ def test_the_report_of_a_cluster_is_that_of_the_service(cluster, tmp_path):
 
 
 @pytest.mark.usefixtures("small_files")
+def test_the_reference_cohort_has_the_same_report_on_a_cluster(cluster, tmp_path):
+    write(tmp_path / "files", saito_like(), SEED_2008)
+    assert derived(cluster, tmp_path / "files", tmp_path / "spark.json") == report_here(str(tmp_path / "files"))
+
+
+@pytest.mark.usefixtures("small_files")
 def test_a_file_of_another_protocol_is_named_by_a_cluster_too(cluster, tmp_path):
-    write(tmp_path / "files", saito_like(), MYOSITIS_2026)
-    write(tmp_path / "other", saito_like(), SEED_2008)
+    write(tmp_path / "files", demonstration(), MYOSITIS_2026)
+    write(tmp_path / "other", demonstration(), SEED_2008)
     shutil.copy(tmp_path / "other" / name_of(0), tmp_path / "files" / name_of(0))
     process = cluster.derive(str(tmp_path / "files"), tmp_path / "x.json")
     errors = process.communicate(timeout=500)[1]
@@ -80,7 +86,7 @@ def test_a_skewed_study_whose_executor_is_killed_has_the_same_report(cluster, tm
     monkeypatch.setattr(cohort_batches, "PERSONS", 50)
     monkeypatch.setattr(cohort_batches, "_MOST", 50)
     monkeypatch.setattr(study_files, "BATCHES_IN_A_FILE", 1)
-    write(tmp_path / "files", _study(_models(), 1_500), SEED_2008)
+    write(tmp_path / "files", study_of(models(), 1_500), SEED_2008)
     _join_half(tmp_path / "files")
     whole = report_here(str(tmp_path / "files"))
 

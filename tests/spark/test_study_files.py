@@ -18,8 +18,7 @@ from app.bulk.study_report import report_here
 from app.protocol.presets import MYOSITIS_2026, SEED_2008
 from app.timeline.cohort import Cohort
 from tests.journeys.conftest import load_demo, service
-from tests.spark.studies import ORIGIN, histories, lines, write
-from tests.twin.test_twin_itself import saito_like
+from tests.spark.studies import ORIGIN, demonstration, histories, lines, write
 
 pytestmark = pytest.mark.usefixtures("small_files")
 
@@ -52,7 +51,7 @@ def refused(place):
 
 @pytest.fixture
 def cohort():
-    return saito_like()
+    return demonstration()
 
 
 @pytest.fixture
