@@ -207,6 +207,17 @@ def test_a_failure_of_spark_is_named_without_its_text(text, said):
     assert spark_engine._cause(ValueError(text)) == said
 
 
+def test_a_machine_with_another_version_derives_nothing(files):
+    checks = study_files.Checks(study_files.listed(str(files)).export, False)
+    batch = next(study_files._batches(str(files)))
+    for versions, whole in ((spark_engine.versions(), True), (("myoresponse 0.0.1", "numpy 1"), False)):
+        derives = spark_engine.Deriving(checks, [SEED_2008.model_dump_json()], ["CK"], False, versions)
+        (row,) = list(derives(iter([batch, batch.slice(0, 0)])))
+        problem, part = row.to_pylist()[0].values()
+        assert (problem is None, part is not None) == (whole, whole)
+    assert problem.endswith("instead of myoresponse 0.0.1, numpy 1")
+
+
 def test_missing_java_and_a_silent_master_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(spark_engine, "find_spec", lambda _: True)
     with socket.socket() as free:
