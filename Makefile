@@ -5,10 +5,11 @@ UV   := uv==0.13.9
 BIN  := $(VENV)/bin
 FUZZ := .venv-fuzz
 PEERS := .venv-peers
+SPARK := .venv-spark
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test thorough trust fuzz image lint format lock openapi bench peers docs clean
+.PHONY: help run check test thorough trust fuzz spark image lint format lock openapi bench peers docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,10 @@ trust: $(VENV)/.test ## prove with full counts what docs/trust.md promises
 
 fuzz: $(VENV)/.test $(FUZZ)/.done ## ask the service what its description allows, and hold each answer against it
 	$(BIN)/python -m tests.trust $(ARGS) described
+
+spark: $(VENV)/.test $(SPARK)/.done ## derive on a Spark cluster of this machine, also ten million results; needs Java 17
+	export PYTHONPATH=$$(echo $(CURDIR)/$(SPARK)/lib/python*/site-packages) && \
+	$(BIN)/python -m pytest -q tests/spark $(ARGS) && $(BIN)/python -m tests.bench.on_spark
 
 lint: $(VENV)/.test ## check style, format, types and the directions between rooms
 	$(BIN)/ruff check .
@@ -66,21 +71,24 @@ docs: $(VENV)/.test ## render docs/definitions.md, docs/claims.md and docs/codes
 
 # Pins already in the locks are kept; `make lock UPGRADE=--upgrade` moves all of them.
 # The locks carry hashes and no addresses, so they hold behind any package index.
+# Spark is in none but its own: it weighs 490 MB.
+EXTRAS  = $(foreach extra,charts parquet pdf postgres xpt,--extra $(extra))
 COMPILE = $(BIN)/uv pip compile -q --system-certs --universal --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	$(UPGRADE)
 BARE    = const fs = require("fs"), file = "package-lock.json", lock = JSON.parse(fs.readFileSync(file)); \
 	for (const each of Object.values(lock.packages)) delete each.funding; \
 	fs.writeFileSync(file, JSON.stringify(lock, null, 2) + "\n")
 lock: $(BIN)/uv ## resolve pyproject.toml into the two locks, and what is installed elsewhere into theirs
-	$(COMPILE) --all-extras pyproject.toml -o requirements.lock
-	$(COMPILE) --all-extras pyproject.toml --group test -c requirements.lock -o requirements-test.lock
+	$(COMPILE) $(EXTRAS) pyproject.toml -o requirements.lock
+	$(COMPILE) $(EXTRAS) pyproject.toml --group test -c requirements.lock -o requirements-test.lock
 	$(COMPILE) --python-version 3.11 tests/clients/requirements.in -o tests/clients/requirements.lock
 	$(COMPILE) --python-version 3.11 tests/trust/requirements.in -o tests/trust/requirements.lock
+	$(COMPILE) --python-version 3.11 tests/spark/requirements.in -o tests/spark/requirements.lock
 	$(COMPILE) --python-version 3.11 benchmarks/requirements.in -c requirements-test.lock -o benchmarks/requirements.lock
 	cd tests/clients && npm install --package-lock-only --ignore-scripts --no-audit --no-fund && node -e '$(BARE)'
 
 clean: ## remove the environment and all caches; databases stay
-	rm -rf $(VENV) $(FUZZ) $(PEERS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis openapi.yaml.new
+	rm -rf $(VENV) $(FUZZ) $(PEERS) $(SPARK) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis openapi.yaml.new
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -105,10 +113,11 @@ $(VENV)/.base: requirements.lock | $(BIN)/python
 $(VENV)/.test: requirements-test.lock | $(BIN)/python
 	$(install)
 
-# schemathesis, and what the service is measured beside, bring packages that nothing else needs, some in other versions.
+# schemathesis, what the service is measured beside, and Spark bring packages that nothing else needs, some in other versions.
 $(FUZZ)/.done: tests/trust/requirements.lock
 $(PEERS)/.done: benchmarks/requirements.lock
-$(FUZZ)/.done $(PEERS)/.done: | $(BIN)/python
+$(SPARK)/.done: tests/spark/requirements.lock
+$(FUZZ)/.done $(PEERS)/.done $(SPARK)/.done: | $(BIN)/python
 	$(BIN)/python -m venv $(@D)
 	$(@D)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	touch $@

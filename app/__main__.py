@@ -325,21 +325,79 @@ def import_(
 
 @cli.command()
 def export(
-    study: Annotated[str, typer.Option(help="Study whose timelines are written.")],
-    format: Annotated[Literal["ndjson"], typer.Option(help="One timeline on each line.")] = "ndjson",
-    output: Annotated[Path | None, typer.Option(help="File to write; without it the standard output.")] = None,
+    study: Annotated[str, typer.Option(help="Study that is written.")],
+    format: Annotated[
+        Literal["ndjson", "parquet"],
+        typer.Option(help="`ndjson`: one timeline on each line, as `import` reads it. `parquet`: files for `derive`."),
+    ] = "ndjson",
+    output: Annotated[
+        str | None,
+        typer.Option(help="File to write, without it the standard output; for Parquet a new folder or its URL."),
+    ] = None,
 ) -> None:
-    """Write the current timelines of a study in the form that `import` reads."""
+    """Write the current timelines of a study, or the columns that analyses read."""
     settings = read_settings()
 
-    from app.bulk import command
     from app.errors import NotFound
 
     with database_of(settings) as database:
         try:
-            command.export_to(database, study, output)
+            if format == "ndjson":
+                from app.bulk import command
+
+                command.export_to(database, study, None if output is None else Path(output))
+                return
+            with unusable_files_explained():
+                from app.bulk.study_report import export_files
+
+                made = export_files(database, study, output or stop("Name the folder: --output.", 2))
         except NotFound as reason:
             stop(str(reason), 2)
+    print(f"{output}: {sum(made.patients):,} patients in {len(made.patients)} files, revision {made.origin.revision}")
+
+
+@cli.command()
+def derive(
+    input: Annotated[str, typer.Option(help="The folder, or its URL, that `export --format parquet` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File for the report, as JSON.")],
+    engine: Annotated[Literal["local", "spark"], typer.Option(help="Who derives: this process, or Spark.")] = "local",
+    master: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of Spark: `spark://host:7077`, `yarn`, `local[2]`; without it that of spark-submit."
+        ),
+    ] = None,
+    conf: Annotated[
+        list[str] | None, typer.Option(help="A setting of Spark, as `spark.executor.memory=2g`; may be repeated.")
+    ] = None,
+) -> None:
+    """Write the report of an exported study, the same bytes with every engine."""
+    settings = dict(each.partition("=")[::2] for each in conf or ())
+    with unusable_files_explained():
+        from app.bulk.study_report import report_here, report_on_spark
+
+        found = report_here(input) if engine == "local" else report_on_spark(input, master, settings)
+    output.write_bytes(found)
+    print(f"{output}: {len(found):,} bytes")
+
+
+@contextmanager
+def unusable_files_explained() -> Iterator[None]:
+    """End with one line if files of a study, or an engine, cannot be used."""
+    from app.timeline.cohort_batches import can_be_made
+
+    if not can_be_made():
+        stop("Parquet needs pyarrow, which is not installed: pip install 'myoresponse[parquet]'.", 2)
+
+    from app.bulk.spark_engine import NoEngine
+    from app.bulk.study_files import UnusableStudyFiles
+
+    try:
+        yield
+    except NoEngine as missing:
+        stop(f"{missing}.", 2)
+    except UnusableStudyFiles as unusable:
+        stop(f"Nothing was done: {unusable}.", 1)
 
 
 @cli.command()

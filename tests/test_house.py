@@ -145,7 +145,8 @@ def locked(name: str) -> dict[str, list[str]]:
     return pins
 
 
-SHIPPED = sum(PROJECT["project"]["optional-dependencies"].values(), PROJECT["project"]["dependencies"])
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+SHIPPED = sum((wanted for extra, wanted in EXTRAS.items() if extra != "spark"), PROJECT["project"]["dependencies"])
 TESTED = SHIPPED + PROJECT["dependency-groups"]["test"] + PROJECT["build-system"]["requires"]
 
 
@@ -154,6 +155,7 @@ TESTED = SHIPPED + PROJECT["dependency-groups"]["test"] + PROJECT["build-system"
     [
         ("requirements.lock", SHIPPED),
         ("requirements-test.lock", TESTED),
+        ("tests/spark/requirements.lock", EXTRAS["spark"]),
     ],
 )
 def test_the_locks_are_what_pyproject_asks_for(lock, requirements):
@@ -173,7 +175,10 @@ def test_the_tests_run_on_the_versions_that_are_shipped():
     assert {name: tested.get(name) for name in shipped} == shipped
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-test.lock", "benchmarks/requirements.lock"])
+@pytest.mark.parametrize(
+    "lock",
+    ["requirements.lock", "requirements-test.lock", "benchmarks/requirements.lock", "tests/spark/requirements.lock"],
+)
 def test_the_locks_hold_hashes_and_no_addresses(lock):
     text = (ROOT / lock).read_text()
     assert "://" not in text

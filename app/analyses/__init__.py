@@ -55,8 +55,12 @@ def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> A
 
 def report(cohort: Cohort, protocol: Protocol, options: Options) -> Report:
     """The answers to the questions of the report, with the flow of patients. `NullOptions` let it simulate."""
-    study = DerivedStudy(cohort, protocol)
-    check_grouping("by", options.by, protocol)
+    return report_of_derived(DerivedStudy(cohort, protocol), options)
+
+
+def report_of_derived(study: DerivedStudy, options: Options) -> Report:
+    """The same of a study that is derived already, wholly or in part."""
+    check_grouping("by", options.by, study.protocol)
     if isinstance(options, NullOptions) and options.null is None:
         options = options.model_copy(update={"null": is_small(study)})
     answers = (with_family(question.ask(study, options, caveats_of), study, options) for question in REPORTED)

@@ -542,7 +542,7 @@ class Context:
         """
         study = self.study
         too_old = int((study.baseline_too_old(measure) & study.efficacy).sum())
-        counts = {**study.analysis_values(measure).flags, FlagCode.BASELINE_TOO_OLD: too_old, **(more or {})}
+        counts = {**study.flags(measure), FlagCode.BASELINE_TOO_OLD: too_old, **(more or {})}
         if not upper_limits:
             counts.pop(FlagCode.NO_UPPER_LIMIT, None)
         return self.flags(counts, measure)

@@ -11,14 +11,13 @@ from app.analyses.answer import Answer, Basis, Context, Findings, Grouped, Quest
 from app.analyses.claims import description
 from app.analyses.paper_table import NOTHING, PaperTable, column_of, number, percent, side_by_side
 from app.derive.doses import index_dose_per_kg, prednisolone
-from app.derive.per_patient import pick
 from app.derive.reasons import FlagCode
 from app.derive.study import DerivedStudy
 from app.estimate.results import Number, Result, Summary
 from app.estimate.summary import summarise
 from app.timeline.cohort import Floats
 from app.timeline.times import EPOCH_DAY
-from app.timeline.vocabulary import ANALYTES, ASSESSMENT_CODES, LAB_CODES
+from app.timeline.vocabulary import ANALYTES, LAB_CODES
 
 Section = Literal["demographics", "disease", "treatment", "baseline", "visit", "prednisolone", "visits_kept"]
 
@@ -168,11 +167,8 @@ def _rows(context: Context, measures: Sequence[str]) -> Iterator[TableRow]:
 
 
 def _records(context: Context) -> Iterator[RecordCount]:
-    cohort = context.study.cohort
-    for codes, column in ((LAB_CODES, cohort.labs.code), (ASSESSMENT_CODES, cohort.assessments.code)):
-        for i, code in enumerate(codes):
-            if count := int((column == i).sum()):
-                yield RecordCount(group=context.group, measure=code, count=count)
+    for code, count in context.study.values_sent.items():
+        yield RecordCount(group=context.group, measure=code, count=count)
 
 
 def _people(context: Context) -> Iterator[TableRow]:
@@ -194,13 +190,7 @@ def _people(context: Context) -> Iterator[TableRow]:
 
 def _measures(study: DerivedStudy) -> list[str]:
     """The analytes and instruments with a known scale of which the cohort has a value."""
-    labs = [code for i, code in enumerate(LAB_CODES) if (study.cohort.labs.code == i).any()]
-    scores = [
-        code
-        for i, code in enumerate(ASSESSMENT_CODES)
-        if (code not in {"MMT", "ADL"} or code in study.protocol.scales) and (study.cohort.assessments.code == i).any()
-    ]
-    return [*labs, *scores]
+    return [code for code in study.values_sent if code not in {"MMT", "ADL"} or code in study.protocol.scales]
 
 
 def _unit(measure: str) -> str:
@@ -212,7 +202,7 @@ def _year(day: int) -> int:
 
 
 def _times_upper_limit(study: DerivedStudy, measure: str) -> Floats:
-    limit = pick(study.analysis_values(measure).upper_limit, study.weeks(measure)[0])
+    limit = study.at_visit(measure, 0).upper_limit
     return study.at_week(measure, 0) / np.where(limit > 0, limit, np.nan)
 
 

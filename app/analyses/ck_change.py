@@ -240,12 +240,13 @@ def _difference(difference: BoundedValues, context: Context) -> ChangeOfChange:
 
 def change_reasons(study: DerivedStudy, difference: Floats) -> tuple[ExclusionReason | None, ...]:
     """Why each patient has no difference; None where there is one."""
-    weeks, rows = study.protocol.ck_change, study.weeks("CK")
+    weeks = study.protocol.ck_change
+    before, base, after = (~study.at_visit("CK", week).present for week in (weeks.before_week, 0, weeks.after_week))
     return first_reason(
         (
             *study.left_out,
-            (ExclusionReason.NO_BASELINE, rows[0] < 0),
-            (ExclusionReason.NO_VALUE_IN_WINDOW, (rows[weeks.before_week] < 0) | (rows[weeks.after_week] < 0)),
+            (ExclusionReason.NO_BASELINE, base),
+            (ExclusionReason.NO_VALUE_IN_WINDOW, before | after),
             (ExclusionReason.ZERO_VALUE, np.isnan(difference)),
         ),
         len(study.cohort),

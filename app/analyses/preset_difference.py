@@ -43,6 +43,11 @@ Differs = Annotated[
 ]
 
 
+def compared_with(protocol: Protocol) -> tuple[Protocol, ...]:
+    """The protocols under which the report counts, beside the one of the study."""
+    return (MYOSITIS_2026,) if protocol == SEED_2008 else ()
+
+
 def response_difference(whole: Context) -> PresetDifference | None:
     """The primary response rates by both presets; None under any other protocol than `seed-2008`."""
     if whole.protocol != SEED_2008:

@@ -399,14 +399,13 @@ def difference_reasons(
     study: DerivedStudy, difference: Floats, measure: str, week: int
 ) -> tuple[ExclusionReason | None, ...]:
     """Why each patient has no difference; None where there is one."""
-    records, rows = study.analysis_values(measure), study.weeks(measure)
     missing = (
         *study.left_out,
-        (ExclusionReason.NO_BASELINE, rows[0] < 0),
-        (ExclusionReason.NO_VALUE_IN_WINDOW, rows[week] < 0),
+        (ExclusionReason.NO_BASELINE, ~study.at_visit(measure, 0).present),
+        (ExclusionReason.NO_VALUE_IN_WINDOW, ~study.at_visit(measure, week).present),
         (ExclusionReason.ZERO_VALUE, np.isnan(difference)),
     )
-    return first_reason(missing, records.size)
+    return first_reason(missing, len(study.cohort))
 
 
 QUESTION = Question(

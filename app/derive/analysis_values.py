@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from app.derive.bounded_values import BoundedValues
 from app.derive.chunks import Chunk, chunks
 from app.derive.exact_comparison import as_written
 from app.derive.exposure import Exposure
@@ -72,14 +71,6 @@ class AnalysisValues:
     def at(self, rows: Ints) -> Floats:
         """The same number at the given rows; NaN where a row is -1."""
         return _counted_as(pick(self.value, rows), pick_int(self.comparator, rows, COMPARATORS[None]))
-
-    def within(self, rows: Ints) -> BoundedValues:
-        """The same numbers with the limits between which the true values lie."""
-        value, sign = pick(self.value, rows), pick_int(self.comparator, rows, COMPARATORS[None])
-        below, above = _is_below(sign), (sign == COMPARATORS[">"]) | (sign == COMPARATORS[">="])
-        return BoundedValues(
-            _counted_as(value, sign), np.where(below, 0.0, value), np.where(above & ~np.isnan(value), np.inf, value)
-        )
 
 
 def _counted_as(value: Floats, comparator: Ints) -> Floats:

@@ -13,6 +13,7 @@ from app.derive.analysis_values import AnalysisValues
 from app.derive.chunks import ROWS_AT_ONCE
 from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
+from app.derive.visit_values import VisitValues
 from app.timeline.cohort import NO_TIME, Bools, Ints, Labs
 
 NORMAL, ABNORMAL, UNKNOWN = 1, 0, -1
@@ -47,7 +48,7 @@ class FirstNormal:
     reached: Bools
 
 
-def normality(records: AnalysisValues) -> Ints:
+def normality(records: AnalysisValues | VisitValues) -> Ints:
     """NORMAL, ABNORMAL or UNKNOWN for each record: a value equal to its own upper limit is normal.
 
     A bound is judged only where it decides: `<x` is normal if x is at most the limit, `>x` is abnormal if x is at

@@ -19,7 +19,8 @@ class RunIn:
     """The run-in values: every usable value on or before day 0, one a day. The last one is the
     baseline.
 
-    `patient`, `value`, `is_baseline` and `row` (the place among the analysis values) have one row for each value.
+    `patient`, `value`, `is_baseline`, `row` (the place among the analysis values) and `bounded` (known as a bound only)
+    have one row for each value.
     `value` is the natural logarithm if logarithms were requested. `mean` and `earlier_mean` (without the baseline) have
     one row for each patient, NaN without values. `zero_values` is the number of zeros that were left out because they
     have no logarithm.
@@ -29,6 +30,7 @@ class RunIn:
     value: Floats
     is_baseline: Bools
     row: Ints
+    bounded: Bools
     mean: Floats
     earlier_mean: Floats
     zero_values: int
@@ -62,6 +64,7 @@ def run_in(records: AnalysisValues, base: Ints, reach_days: int | None, *, logar
         value=value,
         is_baseline=~earlier,
         row=np.flatnonzero(usable),
+        bounded=records.comparator[usable] != 0,
         mean=_means(patient, value, records.size),
         earlier_mean=_means(patient[earlier], value[earlier], records.size),
         zero_values=int((before & ~usable).sum()),

@@ -1,7 +1,9 @@
 """All derivations of one cohort under one protocol. Each is computed once, when a question first needs it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +11,9 @@ from app.derive.adverse_reactions import Reactions, reactions
 from app.derive.analysis_values import AnalysisValues, lab_records, on_own_scales, score_records
 from app.derive.bounded_values import BoundedValues
 from app.derive.chunks import Chunk, Derived, chunks, concatenated
+from app.derive.ck_draws import CkDraws, ck_draws
 from app.derive.ck_normality import (
+    UNKNOWN,
     DaysNormal,
     FirstNormal,
     FirstNormalIntervals,
@@ -31,29 +35,63 @@ from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
 from app.derive.per_patient import best_of
-from app.derive.reasons import ExclusionReason
+from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import Outcomes, Rescues, earlier, outcomes, rescues
 from app.derive.response import ResponseVerdicts, RuleInput, judged_rows, response
 from app.derive.run_in import RunIn, run_in
-from app.derive.visits import baseline_too_old, visit_rows
+from app.derive.visit_values import VisitValues, visit_values
+from app.derive.visits import judged_days, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule, general_form
 from app.protocol.improvement import Composite, judged_weeks
 from app.protocol.model import Protocol
 from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints
-from app.timeline.vocabulary import LAB_CODES
+from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derivations:
+    """Derivations of a study by name: properties of `DerivedStudy`, verdicts by rule, flags by measure, and values by
+    measure and week.
+    """
+
+    properties: Mapping[str, Any]
+    responses: Mapping[ResponseRule, ResponseVerdicts]
+    flags: Mapping[str, Mapping[FlagCode, int]]
+    visits: Mapping[tuple[str, int], VisitValues]
 
 
 class DerivedStudy:
     """The derivations of one cohort under one protocol. Their rows are the patients of `cohort.patients`, in order."""
 
     def __init__(self, cohort: Cohort, protocol: Protocol, known: Exposure | None = None) -> None:
-        self.cohort = on_own_scales(cohort, protocol.sent_scales)
+        self._given = cohort
         self.protocol = protocol
         self._known_exposure = known
         self._analysis_values: dict[str, AnalysisValues] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
+        self._visits: dict[tuple[str, int], VisitValues] = {}
+        self._flags: dict[str, Mapping[FlagCode, int]] = {}
         self._responses: dict[ResponseRule, ResponseVerdicts] = {}
         self._under: dict[str, DerivedStudy] = {}
+
+    def know(self, derived: Derivations) -> None:
+        """Take derivations from where they are known: they are not computed again."""
+        vars(self).update(derived.properties)
+        self._responses.update(derived.responses)
+        self._flags.update(derived.flags)
+        self._visits.update(derived.visits)
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        """The cohort, with scores on the scales of the instruments."""
+        return on_own_scales(self._given, self.protocol.sent_scales)
+
+    @cached_property
+    def values_sent(self) -> Mapping[str, int]:
+        """How many results and scores were sent for each analyte and instrument that has any."""
+        tables = ((LAB_CODES, self.cohort.labs.code), (ASSESSMENT_CODES, self.cohort.assessments.code))
+        counted = [(codes, np.bincount(column, minlength=len(codes)).tolist()) for codes, column in tables]
+        return {code: n for codes, counts in counted for code, n in zip(codes, counts, strict=True) if n}
 
     @cached_property
     def exposure(self) -> Exposure:
@@ -106,14 +144,40 @@ class DerivedStudy:
             )
         return self._weeks[measure]
 
+    def at_visit(self, measure: str, week: int) -> VisitValues:
+        """The value of each patient at a week."""
+        if (measure, week) not in self._visits:
+            self._visits[measure, week] = visit_values(self.analysis_values(measure), self.weeks(measure)[week])
+        return self._visits[measure, week]
+
     def at_week(self, measure: str, week: int) -> Floats:
         """The number that calculations use for each patient's value at a week, NaN for none."""
-        return self.analysis_values(measure).at(self.weeks(measure)[week])
+        return self.at_visit(measure, week).point
+
+    def flags(self, measure: str) -> Mapping[FlagCode, int]:
+        """The flags of the analysis values of a measure."""
+        if measure not in self._flags:
+            self._flags[measure] = self.analysis_values(measure).flags
+        return self._flags[measure]
 
     @cached_property
     def ck_known(self) -> Ints:
         """Normality of each CK record."""
         return normality(self.analysis_values("CK"))
+
+    @cached_property
+    def ck_undetermined(self) -> int:
+        """The number of CK records of unknown normality."""
+        return int((self.ck_known == UNKNOWN).sum())
+
+    @cached_property
+    def ck_draws(self) -> CkDraws:
+        """What all CK records of each patient show."""
+        rules = [declared.rule for declared in self.protocol.responses if declared.primary]
+        windows = [general_form(rule).window for rule in rules if rule.measure == "CK"]
+        until = max((judged_days(window, self.protocol.visits)[1] for window in windows), default=0)
+        limit = self.at_visit("CK", 0).upper_limit
+        return ck_draws(self.analysis_values("CK"), self.ck_known, self.remission_episodes, limit, until)
 
     def response(self, rule: ResponseRule) -> ResponseVerdicts:
         """The verdict of one rule on every patient."""
@@ -173,7 +237,7 @@ class DerivedStudy:
 
     def ck_within(self, week: int) -> BoundedValues:
         """The same with the limits between which the true CK lies."""
-        return self.analysis_values("CK").within(self.weeks("CK")[week]).unless(~self.efficacy)
+        return self.at_visit("CK", week).within.unless(~self.efficacy)
 
     def core_set(self, declared: Composite) -> CoreSetCourse:
         """The six core set measures of every patient, at baseline and at the weeks that a definition judges."""
@@ -263,7 +327,7 @@ class DerivedStudy:
     def baseline_too_old(self, measure: str) -> Bools:
         """Whether the baseline of a measure is older than the protocol allows without a flag."""
         days = self.protocol.baseline.flag_older_than_days
-        return baseline_too_old(self.analysis_values(measure), self.weeks(measure)[0], days)
+        return self.at_visit(measure, 0).older_than(days)
 
     @cached_property
     def follow_up_days(self) -> Ints:

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.chunks import chunks
-from app.derive.per_patient import NONE, last_where, nearest_of, pick_int
+from app.derive.per_patient import NONE, last_where, nearest_of
 from app.protocol.criteria import DaysWindow, VisitWindow
 from app.protocol.model import Visits
 from app.timeline.cohort import Bools, Ints
@@ -22,11 +22,6 @@ def before_treatment(records: AnalysisValues, oldest_days: int | None) -> Bools:
     """Whether each record is of day 0 or at most `oldest_days` before it; None for any age."""
     before: Bools = records.day <= 0
     return before if oldest_days is None else before & (records.day >= -oldest_days)
-
-
-def baseline_too_old(records: AnalysisValues, rows: Ints, days: int) -> Bools:
-    """Whether a baseline lies more than `days` days before day 0."""
-    return pick_int(records.day, rows, 0) < -days
 
 
 def visit_rows(records: AnalysisValues, visits: Visits, oldest_days: int | None) -> dict[int, Ints]:

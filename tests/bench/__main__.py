@@ -19,6 +19,7 @@ from tests.bench.improvement import improvement_score
 from tests.bench.light import cached_answers
 from tests.bench.live import live_connections
 from tests.bench.loopback import ROOT, cpu, put_study, server
+from tests.bench.on_spark import on_spark
 from tests.bench.pages import pages
 from tests.bench.postgres_bulk import postgres_bulk
 from tests.bench.rest import start_and_rest
@@ -50,6 +51,7 @@ def main() -> None:
             *datasets(folder),
             *cached_answers(folder),
             *start_and_rest(folder),
+            *on_spark(),
         ]
     page = _page(rows)
     print(page)

@@ -52,6 +52,11 @@ def expected() -> dict:
 
 @pytest.fixture(scope="module")
 def saito() -> Cohort:
+    return saito_like()
+
+
+def saito_like() -> Cohort:
+    """The reference cohort."""
     found = Rows([], [], [], [], [], [], None)
     for p in _read("saito_like.json")["patients"]:
         found.patients.append(PatientRow(p["id"], diagnosis=DIAGNOSES[p["diagnosis"]]))

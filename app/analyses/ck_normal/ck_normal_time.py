@@ -33,7 +33,6 @@ from app.analyses.ck_normal.intercurrent_strategies import (
 from app.analyses.claims import median_time
 from app.analyses.preset_difference import Differs, normal_time_difference
 from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
-from app.derive.ck_normality import UNKNOWN
 from app.derive.exposure import first_new_drug_day
 from app.derive.per_patient import included
 from app.derive.reasons import ExclusionReason, FlagCode
@@ -495,7 +494,7 @@ def normality_excluded(context: Context) -> list[Excluded]:
 
 def undetermined(study: DerivedStudy) -> dict[FlagCode, int]:
     """The flag that counts CKs of unknown normality."""
-    return {FlagCode.UNDETERMINED: int((study.ck_known == UNKNOWN).sum())}
+    return {FlagCode.UNDETERMINED: study.ck_undetermined}
 
 
 def normality_flags(context: Context) -> list[Flag]:

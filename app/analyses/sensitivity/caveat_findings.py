@@ -12,11 +12,10 @@ from app.analyses.answer import CAVEATS, Caveat, Context
 from app.analyses.response_rates import judges_the_best
 from app.analyses.sensitivity.key_results import key_results, last_day, last_week, week_result
 from app.analyses.sensitivity.regression_to_the_mean import regression
-from app.derive.analysis_values import AnalysisValues
-from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
+from app.derive.ck_normality import ABNORMAL, UNKNOWN, normality
 from app.derive.exact_comparison import at_most_zero
 from app.derive.intercurrent_events import Event
-from app.derive.per_patient import NONE, any_where, first_where, included, last_where, pick, pick_int
+from app.derive.per_patient import included
 from app.derive.reasons import ExclusionReason
 from app.derive.study import DerivedStudy
 from app.derive.study_by_course import CourseStudy
@@ -25,7 +24,7 @@ from app.estimate.leave_one_out import influence_on_change
 from app.estimate.results import Reason
 from app.estimate.summary import summarise
 from app.protocol.endpoints import Response
-from app.timeline.cohort import Bools, Floats, Words
+from app.timeline.cohort import Bools
 from app.timeline.vocabulary import LAB_CODES
 
 EVENTS: tuple[Event, ...] = ("steroid_taper", "steroid_increase", "new_immunosuppressant", "second_course", "death")
@@ -125,18 +124,13 @@ def counted(
     parameters: Mapping[str, object] | None = None,
 ) -> CaveatFinding:
     """The finding that applies where it was `seen` in any of the patients `among` whom it is known."""
-    count, of = int(np.count_nonzero(seen & among)), int(np.count_nonzero(among))
-    return CaveatFinding(
-        code=code,
-        applies=count > 0 if of else None,
-        count=count,
-        of=of,
-        measure=measure,
-        unknown=unknown,
-        evidence=evidence or {},
-        parameters=parameters or {},
-        reason=None if of else Reason.NO_PATIENTS,
-    )
+    finding = _of_count(code, int(np.count_nonzero(seen & among)), int(np.count_nonzero(among)))
+    return replace(finding, measure=measure, unknown=unknown, evidence=evidence or {}, parameters=parameters or {})
+
+
+def _of_count(code: str, count: int, of: int) -> CaveatFinding:
+    reason = None if of else Reason.NO_PATIENTS
+    return CaveatFinding(code, count > 0 if of else None, count, of, reason=reason)
 
 
 def findings(context: Context, codes: Iterable[str] = tuple(SENTENCES)) -> list[CaveatFinding]:
@@ -189,9 +183,9 @@ def _selection_on_baseline(context: Context) -> Iterator[CaveatFinding]:
 
 def _selected_high(context: Context) -> Iterator[CaveatFinding]:
     study = context.study
-    normality = pick_int(study.ck_known, study.weeks("CK")[0], UNKNOWN)
-    known = normality != UNKNOWN
-    finding = counted("selected_high", normality == ABNORMAL, known)
+    at_baseline = normality(study.at_visit("CK", 0))
+    known = at_baseline != UNKNOWN
+    finding = counted("selected_high", at_baseline == ABNORMAL, known)
     applies = finding.count == finding.of if finding.of else None
     yield replace(finding, applies=applies, unknown=int((study.safety & ~known).sum()))
 
@@ -226,7 +220,7 @@ def _ends_of_scales(context: Context) -> Iterator[CaveatFinding]:
 
 def _ends_of_scale(context: Context, measure: str) -> Iterator[CaveatFinding]:
     study, scale = context.study, context.protocol.scale(measure)
-    score = pick(study.analysis_values(measure).value, study.weeks(measure)[0])
+    score = study.at_week(measure, 0)
     known = study.efficacy & ~np.isnan(score)
     whole = np.ones(len(score))
     least = at_most_zero((100, score), (-100 + NEAR, whole * scale.minimum), (-NEAR, whole * scale.maximum))
@@ -348,28 +342,32 @@ def _missing(context: Context) -> Iterator[CaveatFinding]:
     """Missing values of the efficacy set at the baseline and at every week that the weekly comparison uses."""
     study, weeks = context.study, (0, *context.protocol.weekly_change.weeks)
     for measure in context.protocol.weekly_change.measures:
-        absent = np.stack([study.weeks(measure)[week] < 0 for week in weeks])
+        absent = np.stack([~study.at_visit(measure, week).present for week in weeks])
         planned = np.broadcast_to(study.efficacy, absent.shape)
         yield counted("missing_data", absent, planned, measure=measure, parameters={"weeks": list(weeks)})
 
 
 def _laboratories(context: Context) -> Iterator[CaveatFinding]:
-    records = context.study.analysis_values("CK")
-    several, known = _several(records, records.lab, records.lab != None)  # noqa: E711 - of each element
-    unknown = int((_with_ck(records) & ~known).sum())
-    names = {*records.lab.tolist()} - {None}
-    yield counted("several_laboratories", several, known, unknown=unknown, evidence={"laboratories": float(len(names))})
+    draws = context.study.ck_draws
+    unknown = int(((draws.count > 0) & ~draws.laboratory_known).sum())
+    yield counted(
+        "several_laboratories",
+        draws.laboratory_differs,
+        draws.laboratory_known,
+        unknown=unknown,
+        evidence={"laboratories": float(len(draws.laboratories))},
+    )
 
 
 def _limits(context: Context) -> Iterator[CaveatFinding]:
-    records = context.study.analysis_values("CK")
-    several, known = _several(records, records.upper_limit, ~np.isnan(records.upper_limit))
-    yield counted("upper_limit_changes", several, known, unknown=int((_with_ck(records) & ~known).sum()))
+    draws = context.study.ck_draws
+    unknown = int(((draws.count > 0) & ~draws.limit_known).sum())
+    yield counted("upper_limit_changes", draws.limit_differs, draws.limit_known, unknown=unknown)
 
 
 def _comparators(context: Context) -> Iterator[CaveatFinding]:
-    bounds = context.study.analysis_values("CK").comparator != 0
-    yield counted("comparators", bounds, np.ones(len(bounds), dtype=np.bool_))
+    draws = context.study.ck_draws
+    yield _of_count("comparators", int(draws.bounds.sum()), int(draws.count.sum()))
 
 
 def _bounds_at_visits(context: Context) -> Iterator[CaveatFinding]:
@@ -384,57 +382,40 @@ def _with_a_bound(code: str, study: DerivedStudy) -> CaveatFinding:
     """Whether a CK of each patient (course) at the baseline or at a week that is compared is a bound."""
     change = study.protocol.ck_change
     weeks = sorted({0, *study.protocol.weekly_change.weeks, change.before_week, change.after_week})
-    rows = np.stack([study.weeks("CK")[week] for week in weeks])
-    signs = np.stack([pick_int(study.analysis_values("CK").comparator, each, 0) for each in rows])
-    bounded, seen = (np.logical_or.reduce(each) for each in (signs != 0, rows >= 0))
+    visits = [study.at_visit("CK", week) for week in weeks]
+    bounded = np.logical_or.reduce([visit.comparator != 0 for visit in visits])
+    seen = np.logical_or.reduce([visit.present for visit in visits])
     return counted(code, bounded, seen, parameters={"weeks": weeks})
 
 
 def _bounds_in_run_in(context: Context) -> Iterator[CaveatFinding]:
     """Zeros have no logarithm and are no values of the run-in."""
-    bounds = context.study.analysis_values("CK").comparator[context.study.run_in.row] != 0
-    yield counted("bounds_in_run_in", bounds, np.ones(len(bounds), dtype=np.bool_))
-
-
-def _with_ck(records: AnalysisValues) -> Bools:
-    return any_where(records.patient, records.size, np.ones(len(records.day), dtype=np.bool_))
+    bounded = context.study.run_in.bounded
+    yield _of_count("bounds_in_run_in", int(bounded.sum()), len(bounded))
 
 
 def _limit_moved(context: Context) -> Iterator[CaveatFinding]:
     """Whether a CK that a main rule may judge has another upper limit than the baseline of its patient."""
-    study, records = context.study, context.study.analysis_values("CK")
+    study = context.study
     rules = [each.rule for each in context.protocol.responses if each.primary and each.rule.measure == "CK"]
     if not rules:
         yield CaveatFinding("upper_limit_moved", None, None, None, reason=Reason.NOT_DECLARED)
         return
     until = max(last_day(study, rule) for rule in rules)
-    before = pick(records.upper_limit, study.weeks("CK")[0])
-    judged = (records.day > 0) & (records.day <= until) & ~np.isnan(records.upper_limit)
-    moved = any_where(records.patient, records.size, judged & (records.upper_limit != before[records.patient]))
+    draws, before = study.ck_draws, study.at_visit("CK", 0).upper_limit
     evaluable = np.logical_or.reduce([study.response(rule).evaluable for rule in rules])
-    known = evaluable & ~np.isnan(before) & any_where(records.patient, records.size, judged)
-    yield counted("upper_limit_moved", moved, known, unknown=int((evaluable & ~known).sum()),
+    known = evaluable & ~np.isnan(before) & draws.limit_judged
+    yield counted("upper_limit_moved", draws.limit_moved, known, unknown=int((evaluable & ~known).sum()),
                   parameters={"days": [0, until]})  # fmt: skip
-
-
-def _several(records: AnalysisValues, kind: Floats | Words, among: Bools) -> tuple[Bools, Bools]:
-    """The patients with more than one kind in the records `among`, and the patients with any."""
-    rows = np.flatnonzero(among)
-    patient = records.patient[rows]
-    first = first_where(records.patient, records.size, among)
-    differs = (kind[rows] != kind[first[patient]]).astype(np.bool_)
-    return any_where(patient, records.size, differs), first != NONE
 
 
 def _between_visits(context: Context) -> Iterator[CaveatFinding]:
     """The days in which CK became abnormal again: from the last normal draw of the episode to the abnormal one."""
-    study, records, episodes = context.study, context.study.analysis_values("CK"), context.study.remission_episodes
+    study, episodes = context.study, context.study.remission_episodes
     inside = included(episodes.reason)
     ended = inside & episodes.relapsed
     end = episodes.start + episodes.duration
-    in_episode = (study.ck_known == NORMAL) & (records.day > 0) & (records.day < end[records.patient])
-    last_normal = pick_int(records.day, last_where(records.patient, records.size, in_episode), 0)
-    gap = np.where(ended, end - last_normal, 0)
+    gap = np.where(ended, end - study.ck_draws.last_normal, 0)
     yield counted(
         "seen_at_visits_only",
         gap > 1,
