@@ -99,7 +99,7 @@ class Segments:
     """The segments of a database in a folder. Without pyarrow there are none, and those of earlier times are removed as
     ever.
 
-    `say` is told what became of a segment, as `tell` is.
+    `say` gets the status and the cause of each segment for the log, and its study, as `tell` does.
     """
 
     def __init__(self, folder: Path, keys: LedgerKeys, *, least_rows: int = LEAST_ROWS) -> None:
@@ -314,7 +314,7 @@ class Segments:
 
 
 def tell(status: str, cause: str, study: int) -> None:
-    """Log what became of the segment of a study."""
+    """Log the status of the segment of a study, and its cause."""
     log.warning("event=segment status=%s cause=%s study=%d", status, cause, study)
 
 
