@@ -90,6 +90,7 @@ class RepeatedCohorts:
             infusions=_repeated(cohort.infusions, times, size),
             medications=_repeated(cohort.medications, times, size),
         )
+        whole.know_death_day(np.tile(cohort.death_day, times))
         return DerivedStudy(whole, self.protocol, _repeated_exposure(self.exposure, times, size))
 
 

@@ -318,6 +318,10 @@ class Cohort:
         days = [day if reason == "died" and day is not None else NO_TIME for reason, day in ended]
         return np.array(days, dtype=np.int64)
 
+    def know_death_day(self, days: Ints) -> None:
+        """Take the day of each patient's death from where it is known."""
+        vars(self)["death_day"] = days
+
     def select(self, chosen: Bools) -> "Cohort":
         """The cohort of the patients that a mask over `patients` selects."""
         rows, size = np.flatnonzero(chosen), len(self)
