@@ -111,8 +111,11 @@ def _part(name: str, part: list[str]) -> Figure:
     command = ["faketime", "-m", "--exclude-monotonic", "-f", clock, sys.executable, *pytest]
     with _sleeping() as sleeping:
         variables = os.environ | variables | sleeping
-        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3_000:]
+        for _ in range(3):
+            done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+            if not done.stderr.startswith("faketime:"):
+                break  # else a killed one of the same number has left its shared memory
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     return Figure("P18", f"tests that pass with {name}", done.stdout.splitlines()[-1].split(" passed")[0])
 
 
