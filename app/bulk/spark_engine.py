@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 
 from app import SOFTWARE
-from app.bulk.study_files import Checks, StudyFiles, UnusableStudyFiles, checked, digest_of, require_all, schema
+from app.bulk.study_files import Checks, StudyFiles, UnusableStudyFiles, checked, require_all, schema
 from app.derive.parts import StudyPart, part_of
 from app.protocol.model import Protocol
 from app.timeline import cohort_batches
+from app.timeline.cohort_batches import Batch
 
 SETTINGS = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": str(cohort_batches.PERSONS),
@@ -57,9 +58,9 @@ class Deriving:
     all_facts: bool
     versions: tuple[str, ...]
 
-    def __call__(self, batches: Iterator[Any]) -> Iterator[Any]:
+    def __call__(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """A row for each batch: a problem, or the part with its digests and the number of patients of each file."""
-        import pyarrow as arrow  # noqa: PLC0415
+        import pyarrow as arrow
 
         protocols = [Protocol.model_validate_json(document) for document in self.protocols]
         for batch in batches:
@@ -68,7 +69,7 @@ class Deriving:
                 yield arrow.record_batch({"problem": [problem], "part": [part]}, schema=arrow.schema(
                     [("problem", arrow.string()), ("part", arrow.binary())]))  # fmt: skip
 
-    def _derived(self, batch: Any, protocols: Sequence[Protocol]) -> tuple[str | None, bytes | None]:  # noqa: ANN401
+    def _derived(self, batch: Batch, protocols: Sequence[Protocol]) -> tuple[str | None, bytes | None]:
         if (own := versions()) != self.versions:
             return f"the cluster has {', '.join(own)} instead of {', '.join(self.versions)}", None
         try:
@@ -104,11 +105,11 @@ def derived_parts(
                                     settings):  # fmt: skip
         if problem is not None:
             raise UnusableStudyFiles(problem)
-        counts, of_part, part = pickle.loads(content)  # noqa: S301 - what `Deriving` made on our own cluster
+        counts, of_part, part = pickle.loads(content)  # noqa: S301 - of `Deriving`, by Spark, whose own rows come so
         found += counts
         digests.append(of_part)
         parts.append(part)
-    require_all(files, found, digest_of(digests, zoned=files.zoned))
+    require_all(files, found, digests)
     return parts
 
 
@@ -138,9 +139,9 @@ def _mapped(
     url: str, deriving: Deriving, master: str | None, settings: Mapping[str, str]
 ) -> Iterator[tuple[str | None, bytes]]:
     """The rows that the cluster gives."""
-    from py4j.protocol import Py4JError  # noqa: PLC0415
-    from pyspark.errors import PySparkException  # noqa: PLC0415
-    from pyspark.sql import SparkSession  # noqa: PLC0415
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("myoresponse derive")
@@ -174,7 +175,7 @@ def ddl() -> str:
 
 
 def _type(kind: Any) -> str:  # noqa: ANN401 - a type of pyarrow
-    from pyarrow import types  # noqa: PLC0415
+    from pyarrow import types
 
     if types.is_dictionary(kind):
         return _type(kind.value_type)

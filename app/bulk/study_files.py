@@ -11,18 +11,20 @@ is computed from a part of a study or from facts of two.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app import SOFTWARE
 from app.protocol.model import Protocol
 from app.timeline import cohort_batches
-from app.timeline.cohort import DIGEST, Cohort
+from app.timeline.cohort import DIGEST, Cohort, digest_of_patients
+from app.timeline.cohort_batches import Batch
 from app.timeline.patient_order import PatientOrder
 
 FORM = 1
@@ -85,7 +87,7 @@ def name_of(number: int) -> str:
 
 def schema() -> Any:  # noqa: ANN401 - a schema of pyarrow
     """The columns of the files."""
-    import pyarrow as arrow  # noqa: PLC0415
+    import pyarrow as arrow
 
     own = arrow.schema([("part", arrow.int32()), ("export", arrow.string())])
     return arrow.schema([*own, *cohort_batches.schema()])
@@ -101,7 +103,7 @@ def write(
 
     A new local folder is for its owner only.
     """
-    from pyarrow import ArrowException, fs, parquet  # noqa: PLC0415
+    from pyarrow import ArrowException, fs, parquet
 
     files, folder = _opened(place)
     named = json.dumps([FORM, cohort_batches.meaning(), asdict(origin), protocol.digest, cohort.digest])
@@ -143,8 +145,8 @@ def write(
     return made
 
 
-def _labelled(batch: Any, number: int, export: str) -> Any:  # noqa: ANN401 - batches of pyarrow
-    import pyarrow as arrow  # noqa: PLC0415
+def _labelled(batch: Batch, number: int, export: str) -> Batch:
+    import pyarrow as arrow
 
     own = [arrow.repeat(arrow.scalar(value, kind), batch.num_rows)
            for value, kind in ((number, arrow.int32()), (export, arrow.string()))]  # fmt: skip
@@ -192,9 +194,9 @@ def listed(place: str) -> StudyFiles:
     return found
 
 
-def checked(batch: Any, checks: Checks) -> tuple[Counter[int], Cohort]:  # noqa: ANN401 - a batch of pyarrow
+def checked(batch: Batch, checks: Checks) -> tuple[Counter[int], Cohort]:
     """How many patients of each file a batch has, and its cohort. Raises `UnusableStudyFiles`."""
-    from pyarrow import ArrowException  # noqa: PLC0415
+    from pyarrow import ArrowException
 
     try:
         batch.validate(full=True)
@@ -210,8 +212,8 @@ def checked(batch: Any, checks: Checks) -> tuple[Counter[int], Cohort]:  # noqa:
     return Counter(parts), cohort
 
 
-def _cohort_of(batch: Any, checks: Checks) -> Cohort:  # noqa: ANN401 - a batch of pyarrow
-    import pyarrow as arrow  # noqa: PLC0415
+def _cohort_of(batch: Batch, checks: Checks) -> Cohort:
+    import pyarrow as arrow
 
     ids = batch.column("id").to_pylist()
     if ids != sorted(ids):
@@ -222,20 +224,16 @@ def _cohort_of(batch: Any, checks: Checks) -> Cohort:  # noqa: ANN401 - a batch 
     return cohort_batches.cohort_of([batch], zoned=checks.zoned)
 
 
-def require_all(files: StudyFiles, found: Counter[int], digest: str) -> None:
-    """Raise `UnusableStudyFiles` unless each patient of each file was found once."""
+def require_all(files: StudyFiles, found: Counter[int], digests: Sequence[NDArray[np.bytes_]]) -> None:
+    """Raise `UnusableStudyFiles` unless each patient of each file was found once. `digests` are those of the patients
+    that were found, in any order.
+    """
     for number, patients in enumerate(files.patients):
         if found[number] != patients:
             what = "is missing" if not found[number] else f"has {found[number]:,} patients instead of {patients:,}"
             raise UnusableStudyFiles(f"{name_of(number)} {what}")
-    if digest != files.data:
+    if digest_of_patients(np.concatenate([np.empty(0, DIGEST), *digests]), zoned=files.zoned) != files.data:
         raise UnusableStudyFiles("the facts of the files are not those of the list")
-
-
-def digest_of(digests: Iterable[Any], *, zoned: bool) -> str:
-    """`Cohort.digest` of patients with these digests."""
-    every = np.sort(np.concatenate([np.empty(0, DIGEST), *digests]))
-    return "sha256:" + hashlib.sha256(bytes([zoned]) + every.tobytes()).hexdigest()
 
 
 def read(place: str, files: StudyFiles) -> Cohort:
@@ -246,7 +244,7 @@ def read(place: str, files: StudyFiles) -> Cohort:
         counts, cohort = checked(batch, Checks(files.export, files.zoned))
         found += counts
         cohorts.append(cohort)
-    require_all(files, found, digest_of((cohort.digests for cohort in cohorts), zoned=files.zoned))
+    require_all(files, found, [cohort.digests for cohort in cohorts])
     return PatientOrder(cohorts).cohort() if cohorts else nobody(zoned=files.zoned)
 
 
@@ -255,8 +253,8 @@ def nobody(*, zoned: bool) -> Cohort:
     return cohort_batches.cohort_of([], zoned=zoned)
 
 
-def _batches(place: str) -> Iterator[Any]:
-    from pyarrow import ArrowException, parquet  # noqa: PLC0415
+def _batches(place: str) -> Iterator[Batch]:
+    from pyarrow import ArrowException, parquet
 
     files, folder = _opened(place)
     for name in _names(files, folder):
@@ -274,7 +272,7 @@ def _batches(place: str) -> Iterator[Any]:
 
 def _opened(place: str) -> tuple[Any, str]:
     """The file system of a folder or URL, and the folder in it."""
-    from pyarrow import ArrowException, fs  # noqa: PLC0415
+    from pyarrow import ArrowException, fs
 
     if "://" not in place:
         return fs.LocalFileSystem(), str(Path(place).absolute())
@@ -283,7 +281,7 @@ def _opened(place: str) -> tuple[Any, str]:
     except (ArrowException, OSError):
         pass
     try:
-        from fsspec.core import url_to_fs  # noqa: PLC0415
+        from fsspec.core import url_to_fs
 
         found, path = url_to_fs(place)
     except ImportError:
@@ -294,7 +292,7 @@ def _opened(place: str) -> tuple[Any, str]:
 
 
 def _names(files: Any, folder: str) -> list[str]:  # noqa: ANN401 - a file system of pyarrow
-    from pyarrow import fs  # noqa: PLC0415
+    from pyarrow import fs
 
     found = files.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     return sorted(each.base_name for each in found)

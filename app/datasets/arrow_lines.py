@@ -27,7 +27,7 @@ def is_installed() -> bool:
 
 def lines(piece: Dataset) -> bytes:
     """The lines of a piece, without the names of its columns."""
-    from pyarrow import compute  # noqa: PLC0415 - the import takes a third of a second
+    from pyarrow import compute
 
     if not len(piece):
         return b""
@@ -45,7 +45,7 @@ def _strings(columns: Sequence[Column]) -> Iterator[Any]:
 
 
 def _text(columns: list[Column]) -> Any:  # noqa: ANN401 - pyarrow publishes no types
-    import pyarrow  # noqa: PLC0415
+    import pyarrow
 
     match columns[0]:
         case CodedColumn(_, place):
@@ -63,8 +63,8 @@ def _written(cells: Sequence[Datum]) -> list[str]:
 
 def printed(values: Floats) -> Any:  # noqa: ANN401 - pyarrow publishes no types
     """The numbers as `digits` writes them, null for NaN and infinite ones."""
-    import pyarrow  # noqa: PLC0415
-    from pyarrow import compute  # noqa: PLC0415
+    import pyarrow
+    from pyarrow import compute
 
     finite, size = np.isfinite(values), np.abs(values)
     texts = pyarrow.array(values + 0.0, mask=~finite).cast(pyarrow.string())

@@ -33,8 +33,8 @@ def as_parquet(pieces: Iterable[Dataset], header: Header) -> bytes:
     The metadata of a field are the label and the unit of its variable; those of the file name the study, the revision,
     the protocol and the software.
     """
-    import pyarrow  # noqa: PLC0415 - the import takes a third of a second
-    from pyarrow import parquet  # noqa: PLC0415
+    import pyarrow
+    from pyarrow import parquet
 
     types: dict[str, Any] = {
         "text": pyarrow.string(),
@@ -60,7 +60,7 @@ def as_parquet(pieces: Iterable[Dataset], header: Header) -> bytes:
 
 
 def _array(column: Column, type: Any) -> Any:  # noqa: ANN401 - pyarrow publishes no types
-    import pyarrow  # noqa: PLC0415
+    import pyarrow
 
     match column:
         case CodedColumn(words, place):

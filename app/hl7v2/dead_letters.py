@@ -16,7 +16,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from app.disk import sync_directory
+from app.disk import replace_whole, sync_directory
 from app.errors import Fault
 
 Refusal = Literal["AE", "AR"]
@@ -160,15 +160,4 @@ def _digest(study: str, message: bytes) -> str:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Write a file for its owner only: after a loss of power it is complete, or as it was before."""
-    part = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-    try:
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    sync_directory(file.parent)
+    replace_whole(file, [content], draft=file.with_name(f".{file.name}.{secrets.token_hex(4)}.part"))

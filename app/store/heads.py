@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
-from app.disk import sync_directory
+from app.disk import replace_whole
 from app.errors import ServiceError
 from app.store.hashes import canonical
 
@@ -168,7 +168,8 @@ class HeadsFile:
                 if not os.path.samestat(mine, os.fstat(descriptor)):
                     return 0  # another process has replaced it meanwhile
                 file.seek(0)
-                _replace(path, mine.st_mode & 0o777, (line for at, line in enumerate(file, 1) if at not in needless))
+                kept = (line for at, line in enumerate(file, 1) if at not in needless)
+                replace_whole(path, kept, draft=path.with_name(f"{path.name}.draft"), mode=mine.st_mode & 0o777)
         return len(needless)
 
     def has_lines(self) -> bool:
@@ -265,19 +266,3 @@ def _needless(lines: Iterable[SignedHead | str], agrees: Callable[[SignedHead], 
         if older is not newer:
             needless.add(older.line)
     return needless
-
-
-def _replace(path: Path, mode: int, lines: Iterable[bytes]) -> None:
-    """Replace a file whole: after a crash it is the old one or the new one."""
-    draft = path.with_name(f"{path.name}.draft")
-    try:
-        with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)

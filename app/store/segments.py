@@ -30,7 +30,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from app import SOFTWARE
-from app.disk import sync_directory
+from app.disk import replace_whole, sync_directory
 from app.errors import ServiceError
 from app.store.engine import Database
 from app.store.known_cohorts import KnownCohort, LedgerState, changed_patients, state_of, still_counts
@@ -169,7 +169,7 @@ class Segments:
         state = LedgerState(read[4][0], bytes.fromhex(read[4][1]), *read[4][2:])
         return SegmentList(form, database, study, read[3], state, read[5], [SegmentFile(*part) for part in read[6]])
 
-    def _batch(self, study: int, part: SegmentFile) -> Any:  # noqa: ANN401 - a batch of pyarrow
+    def _batch(self, study: int, part: SegmentFile) -> cohort_batches.Batch:
         def check(content: Any) -> None:  # noqa: ANN401 - a buffer
             if len(content) != part.size:
                 raise UnusableSegment(Flaw.TRUNCATED)
@@ -244,7 +244,7 @@ class Segments:
         self._flawed.discard(known.study)
         return True
 
-    def _write_part(self, study: int, batch: Any) -> SegmentFile:  # noqa: ANN401 - a batch of pyarrow
+    def _write_part(self, study: int, batch: cohort_batches.Batch) -> SegmentFile:
         content = cohort_batches.to_bytes(batch)
         part = SegmentFile(self._mark(content), len(content), batch.num_rows)
         file = self._place(study) / f"{part.name}{_FILE}"
@@ -332,19 +332,7 @@ def _lock(descriptor: int, seconds: float) -> bool:
 
 
 def _write_file(path: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, down to the disk, in one step. Raises `OSError`."""
-    draft = path.with_name(f"{path.name}.part")
-    descriptor = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    replace_whole(path, [content], draft=path.with_name(f"{path.name}.part"))
 
 
 def _remove(place: Path, kept: set[str]) -> None:

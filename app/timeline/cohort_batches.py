@@ -40,7 +40,7 @@ def can_be_made() -> bool:
 @cache
 def schema() -> Any:  # noqa: ANN401 - a schema of pyarrow
     """The columns of a batch. Fields with words have their place in the words of the schema of facts."""
-    import pyarrow as arrow  # noqa: PLC0415 - it takes a fifth of a second
+    import pyarrow as arrow
 
     text, number, whole = arrow.string(), arrow.float64(), arrow.int64()
     about = {
@@ -84,7 +84,7 @@ def batches_of(cohort: Cohort) -> Iterator[Batch]:
 
 def batch_of(cohort: Cohort, first: int, stop: int) -> Batch:
     """The patients with the numbers from `first` to `stop` - 1 as one batch."""
-    import pyarrow as arrow  # noqa: PLC0415
+    import pyarrow as arrow
 
     form = schema()
     people = zip(*cohort.patients[first:stop], strict=True)
@@ -127,7 +127,7 @@ def _table(kind: str, batches: Sequence[Batch]) -> Any:  # noqa: ANN401 - a tabl
 
 
 def _type_of(field: Field) -> Any:  # noqa: ANN401 - a type of pyarrow
-    import pyarrow as arrow  # noqa: PLC0415
+    import pyarrow as arrow
 
     if field.type is str and not field.read.words:
         return arrow.dictionary(arrow.int32(), arrow.string())
@@ -136,7 +136,7 @@ def _type_of(field: Field) -> Any:  # noqa: ANN401 - a type of pyarrow
 
 
 def _array(field: Field, column: NDArray[Any]) -> Any:  # noqa: ANN401 - an array of pyarrow
-    import pyarrow as arrow  # noqa: PLC0415
+    import pyarrow as arrow
 
     if field.type is str and not field.read.words:
         return arrow.array(column, arrow.string()).dictionary_encode()
@@ -173,7 +173,7 @@ def _raw(array: Any, kind: np.dtype[Any]) -> NDArray[Any]:  # noqa: ANN401 - an 
 
 def to_bytes(batch: Batch) -> bytes:
     """A batch as a file of Arrow."""
-    import pyarrow as arrow  # noqa: PLC0415
+    import pyarrow as arrow
 
     sink = arrow.BufferOutputStream()
     with arrow.ipc.new_file(sink, batch.schema) as writer:
@@ -187,7 +187,7 @@ def map_file(path: str, check: Callable[[Any], object]) -> Batch:
 
     Raises `OSError`, and what `check` raises.
     """
-    import pyarrow as arrow  # noqa: PLC0415
+    import pyarrow as arrow
 
     with arrow.memory_map(path) as file:
         content = file.read_buffer()

@@ -8,7 +8,8 @@ import time
 import pytest
 from sqlalchemy import delete, update
 
-from app.store.heads import ChainHead, HeadsFile, SignedHead, _replace
+from app.disk import replace_whole
+from app.store.heads import ChainHead, HeadsFile, SignedHead
 from app.store.opening import shorten
 from app.store.tables import FACTS, leaves, revisions
 from app.store.verification import verify_database
@@ -152,14 +153,13 @@ def test_what_another_one_appends_while_the_file_is_replaced_stays(heads, monkey
         heads.write(at(number))
     other = threading.Thread(target=lambda: HeadsFile(heads.path, KEY, NAME).write(at(9)))
 
-    def waited_for(path, mode, lines):
+    def waited_for(path, lines, **more):
         copied = list(lines)
         other.start()
         other.join(0.1)
-        replace(path, mode, copied)
+        replace_whole(path, copied, **more)
 
-    replace = _replace
-    monkeypatch.setattr("app.store.heads._replace", waited_for)
+    monkeypatch.setattr("app.store.heads.replace_whole", waited_for)
     assert heads.compact(lambda _: True) == 2
     other.join()
     assert [line.head.number for line in heads.lines()] == [3, 9]

@@ -29,10 +29,10 @@ from app.store.verification import verify_database
 from app.timeline.times import microseconds
 from tests.api.examples import events, lab
 from tests.api.test_server import STOPPED, Process, running
-from tests.trust.balancer import Balancer
 from tests.trust.figures import Figure
 from tests.trust.ground import postgres
 from tests.trust.opened import opened
+from tests.trust.proxies import Balancer
 
 REPLICAS, WRITERS, READERS, FOLLOWERS = 3, 4, 3, 2
 RATE, BEFORE = 40, 10

@@ -9,7 +9,6 @@ import hashlib
 import http.client
 import json
 import random
-import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -20,43 +19,20 @@ from tests.api.examples import events, lab
 from tests.api.test_server import running
 from tests.trust.figures import Figure
 from tests.trust.ground import databases
+from tests.trust.proxies import LoopbackProxy
 
 CLIENTS = 8
 CUT = 0.3
 
 
-class CuttingProxy:
+class CuttingProxy(LoopbackProxy):
     """Passes connections on to a port; of the answers it cuts a share, after the server has sent them."""
 
     def __init__(self, port: int, seed: int) -> None:
+        super().__init__()
         self.target = port
-        self.port = 0
         self.cut = self.passed = 0
         self._chance = random.Random(seed)
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "CuttingProxy":
-        self._thread.start()
-        self._ready.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request: the client closes after it."""

@@ -1,25 +1,21 @@
-"""A proxy in front of several servers, as small as one can be: each connection goes to the next one that accepts it."""
+"""Proxies in front of servers, as small as they can be."""
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from contextlib import suppress
+from typing import Self
 
 
-class Balancer:
-    """Passes the bytes of each connection to one of these ports, in turns, for as long as both ends are there. What a
-    server that dies had begun to answer is cut; nothing is sent to another one a second time.
-    """
+class LoopbackProxy(ABC):
+    """Listens on a port of its own inside a `with` block, in a thread. What it does with a connection is its kind's."""
 
-    def __init__(self, ports: list[int]) -> None:
-        self.ports = ports
-        """The ports now: whoever starts a server again puts its new one here."""
+    def __init__(self) -> None:
         self.port = 0
-        self.passed = [0] * len(ports)
-        self._next = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
-    def __enter__(self) -> "Balancer":
+    def __enter__(self) -> Self:
         self._thread.start()
         self._ready.wait()
         return self
@@ -35,6 +31,24 @@ class Balancer:
         self._ready.set()
         await self._stop.wait()
         server.close()
+
+    @abstractmethod
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+
+
+class Balancer(LoopbackProxy):
+    """Passes the bytes of each connection to one of these ports, in turns, for as long as both ends are there: to the
+    next one that accepts it. What a server that dies had begun to answer is cut; nothing is sent to another one a
+    second time.
+    """
+
+    def __init__(self, ports: list[int]) -> None:
+        super().__init__()
+        self.ports = ports
+        """The ports now: whoever starts a server again puts its new one here."""
+        self.passed = [0] * len(ports)
+        self._next = 0
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.CancelledError):
