@@ -5,7 +5,7 @@ equal length, equals the derivations of the single cohorts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,6 +38,8 @@ class RepeatedCohorts:
     cohort: Cohort
     protocol: Protocol
     exposure: Exposure
+    _derived: dict[tuple[int, frozenset[str]], DerivedStudy] = field(default_factory=dict)
+    """The first study that was made for a number of times and for measures."""
 
     @classmethod
     def of(cls, study: DerivedStudy) -> "RepeatedCohorts":
@@ -71,7 +73,8 @@ class RepeatedCohorts:
 
     def repeated(self, times: int, values: Mapping[str, tuple[LaterRows, Floats]]) -> DerivedStudy:
         """The study `times` times, as patients of one cohort. `values` has for some measures the exact values of their
-        `later_rows`, one row for each time. The exposure is the same each time and is not derived again.
+        `later_rows`, one row for each time; those of one day are equal. So which records are kept, and which serve a
+        visit, is the same each time. It is derived for the first study with these measures, and not for later ones.
         """
         cohort, size = self.cohort, len(self.cohort)
         labs, scores = _repeated(cohort.labs, times, size), _repeated(cohort.assessments, times, size)
@@ -91,7 +94,11 @@ class RepeatedCohorts:
             medications=_repeated(cohort.medications, times, size),
         )
         whole.know_death_day(np.tile(cohort.death_day, times))
-        return DerivedStudy(whole, self.protocol, _repeated_exposure(self.exposure, times, size))
+        known = self._derived.get((times, frozenset(values)))
+        if known is not None:
+            return known.with_values(whole)
+        study = DerivedStudy(whole, self.protocol, _repeated_exposure(self.exposure, times, size))
+        return self._derived.setdefault((times, frozenset(values)), study)
 
 
 def _repeated(table: OneTable, times: int, size: int) -> OneTable:

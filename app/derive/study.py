@@ -1,7 +1,7 @@
 """All derivations of one cohort under one protocol. Each is computed once, when a question first needs it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -80,6 +80,19 @@ class DerivedStudy:
         self._responses.update(derived.responses)
         self._flags.update(derived.flags)
         self._visits.update(derived.visits)
+
+    def with_values(self, cohort: Cohort) -> "DerivedStudy":
+        """The study of a cohort that differs from this one only in values that do not decide which results and scores
+        are kept. What is known here of records, visits and treatment is not derived again.
+        """
+        other = DerivedStudy(cohort, self.protocol, self.exposure)
+        vars(other).update({name: vars(self)[name] for name in _WITHOUT_VALUES if name in vars(self)})
+        for measure, records in self._analysis_values.items():
+            if len(records.row) == len(records.day):
+                other._analysis_values[measure] = replace(records, value=_sent(cohort, measure)[records.row])
+                if measure in self._weeks:
+                    other._weeks[measure] = self._weeks[measure]
+        return other
 
     @cached_property
     def cohort(self) -> Cohort:
@@ -361,3 +374,18 @@ class DerivedStudy:
         if code != "CK" or self.protocol.upper_limit == "own":
             return records
         return borrow_limits(records, self.cohort.labs.of("CK"), self.exposure.day0)
+
+
+def _sent(cohort: Cohort, measure: str) -> Floats:
+    """The values of a measure, in the order of the cohort's rows of its code."""
+    labs, scores = cohort.labs, cohort.assessments
+    found: Floats = (
+        labs.value[labs.code == LAB_CODES.index(measure)]
+        if measure in LAB_CODES
+        else scores.score[scores.code == ASSESSMENT_CODES.index(measure)]
+    )
+    return found
+
+
+_WITHOUT_VALUES = ("efficacy", "left_out", "rescues")
+"""Derivations that read no value of a result or score."""
