@@ -336,6 +336,10 @@ def empty_list(place: Path) -> None:
     os.truncate(place / "list.json", 0)
 
 
+def nested_list(place: Path) -> None:
+    (place / "list.json").write_bytes(bytes(64) + b"[" * 100_000)
+
+
 def rewritten_list(place: Path, at: int, value: object) -> None:
     content = (place / "list.json").read_bytes()
     read = json.loads(content[64:])
@@ -352,13 +356,27 @@ def rewritten_list(place: Path, at: int, value: object) -> None:
         (swap_files, "damaged"),
         (cut_list, "damaged"),
         (empty_list, "damaged"),
+        (nested_list, "damaged"),
         (partial(rewritten_list, at=4, value=[0, "00", 0, None]), "damaged"),
         (partial(rewritten_list, at=6, value=[]), "damaged"),
         (partial(rewritten_list, at=0, value=2), "newer_form"),
         (partial(rewritten_list, at=1, value="another"), "foreign"),
         (partial(rewritten_list, at=2, value=77), "foreign"),
     ],
-    ids=["lost", "cut", "empty", "swapped", "cut-list", "empty-list", "state", "parts", "newer", "database", "study"],
+    ids=[
+        "lost",
+        "cut",
+        "empty",
+        "swapped",
+        "cut-list",
+        "empty-list",
+        "nested",
+        "state",
+        "parts",
+        "newer",
+        "database",
+        "study",
+    ],
 )
 def test_a_segment_with_a_flaw_is_named_not_used_and_made_again(database, files, study, harm, cause):
     fill(database, study)
