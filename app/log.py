@@ -85,16 +85,15 @@ class OwnLines(logging.StreamHandler[TextIO]):
         """Write a line, or let it wait."""
         try:
             self._waiting.append(self.format(record) + self.terminator)
+            if not isinstance(record, RequestLine) or record.at_once:
+                self.flush()
+            elif len(self._waiting) == 1:
+                self._some.set()
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._write_waiting, name="log", daemon=True)
+                    self._thread.start()
         except Exception:  # as every handler does: logging itself says what is wrong
             self.handleError(record)
-            return
-        if not isinstance(record, RequestLine) or record.at_once:
-            self.flush()
-        elif len(self._waiting) == 1:
-            self._some.set()
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_waiting, name="log", daemon=True)
-                self._thread.start()
 
     def flush(self) -> None:
         """Write what waits."""
@@ -108,7 +107,10 @@ class OwnLines(logging.StreamHandler[TextIO]):
         while self._some.wait():
             time.sleep(self.SECONDS)
             self._some.clear()
-            self.flush()
+            try:
+                self.flush()
+            except Exception:  # the lines are lost, and nothing else is
+                self.handleError(RequestLine({}, "", at_once=True))
 
 
 class TextLines(logging.Formatter):

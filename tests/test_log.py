@@ -2,16 +2,19 @@
 
 import ast
 import asyncio
+import errno
+import io
 import json
 import logging
 import re
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from app.log import OURS, JsonLines, TextLines, log_to_stdout, of_request
+from app.log import OURS, JsonLines, OwnLines, RequestLine, TextLines, log_to_stdout, of_request
 
 ROOT = Path(__file__).parents[1]
 log = logging.getLogger(OURS)
@@ -106,6 +109,36 @@ def test_a_line_cannot_be_forged_by_a_value(written):
     read = written("json")
     log.info("event=request route=%s", '/a\nb"} {"event=forged')
     assert len(read().out.splitlines()) == 1
+
+
+class FullDisk(io.StringIO):
+    """A file that takes nothing while it is full."""
+
+    full = True
+
+    def write(self, text: str) -> int:
+        """Write, or say that there is no room."""
+        if self.full:
+            raise OSError(errno.ENOSPC, "no room")
+        return super().write(text)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_log_that_cannot_be_written_disturbs_nobody_and_goes_on_afterwards(at_once, capsys):
+    handler = OwnLines(disk := FullDisk())
+    handler.SECONDS = 0.01
+    logger = logging.Logger("x")
+    logger.addHandler(handler)
+    line = RequestLine({"status": 200}, "4711", at_once=at_once)
+    logger.handle(line)
+    until = time.monotonic() + 10
+    while "no room" not in capsys.readouterr().err and time.monotonic() < until:
+        time.sleep(0.01)
+    disk.full = False
+    logger.handle(line)
+    while not disk.getvalue() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert "event=request status=200" in disk.getvalue()
 
 
 def messages() -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import Response
 from starlette.requests import ClientDisconnect
@@ -36,6 +37,7 @@ class FileInParts(Response):
         self._compute = compute
         self._settings = settings
         self._spool = Spool(settings.max_spool_bytes)
+        self._reading = CapacityLimiter(1)  # all other threads may wait for room in such files
         self._room = threading.Condition()
         self._is_read = True
         self._news = asyncio.Event()
@@ -99,7 +101,7 @@ class FileInParts(Response):
             await self._news.wait()
             self._news.clear()
             ended = computing is not None and computing.done()  # read before the spool: nothing is left in it
-            while part := await run_sync(self._spool.read, PART_BYTES):
+            while part := await run_sync(self._spool.read, PART_BYTES, limiter=self._reading):
                 async with asyncio.timeout(self._settings.body_timeout_seconds):
                     await send({"type": "http.response.body", "body": part, "more_body": True})
                 with self._room:

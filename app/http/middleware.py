@@ -120,7 +120,8 @@ class RequestGuard:
         except asyncio.CancelledError:
             if started:
                 raise
-            stopped = Busy("The service has stopped before it had an answer.")
+            sent = "" if scope["method"] in SAFE_METHODS else " What was sent may be stored as a whole: send it again."
+            stopped = Busy(f"The service has stopped before it had an answer.{sent}")
             await refusal(scope, stopped)(scope, receive, sending)
         finally:
             if place is not None:

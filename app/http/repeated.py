@@ -50,8 +50,8 @@ class Repeatable:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedAnswer:
-    """An answer as it was sent, and what belongs to it each time. Without a `mark` it does not stand: it was asked for
-    once.
+    """An answer as it was sent, and what belongs to it each time. Without a `mark` it does not stand, and has no body:
+    it was asked for once.
     """
 
     said: Repeatable
@@ -65,17 +65,17 @@ class RepeatedAnswer:
     body: bytes
     size: int
 
-    @property
-    def depends(self) -> bool:
-        """Whether it depends on the database."""
-        return self.said.study is not None or self.caller.name is not None
-
     def headers_now(self, request_id: str, rate: dict[str, str]) -> list[tuple[bytes, bytes]]:
         """Its headers, with the id of this request and what is left of the rate."""
         now = {name.lower().encode(): value.encode() for name, value in rate.items()}
         headers = [(name, now.get(name, value)) for name, value in self.headers] if now else [*self.headers]
         headers.append((_ID, request_id.encode()))
         return headers
+
+
+def depends(said: Repeatable, caller: Caller) -> bool:
+    """Whether an answer depends on the database."""
+    return said.study is not None or caller.name is not None
 
 
 class Repetition:
@@ -105,7 +105,7 @@ class Repetition:
         known = self._state.answers.repeated(self._key)
         if known is None:
             return None
-        if known.depends:
+        if depends(known.said, known.caller):
             self._mark = await self._state.changes.mark()
             if self._mark is None or known.mark != self._mark:
                 return None
@@ -125,10 +125,12 @@ class Repetition:
         start, caller = self._start, scope["state"].get("caller")
         if said is None or start is None or caller is None or self._parts != 1 or start["status"] not in {200, 304}:
             return
-        if any(name in _BODY for name, _ in scope["headers"]):
+        if not caller.ends_at or any(name in _BODY for name, _ in scope["headers"]):
             return
+        stands = self._mark is not None or not depends(said, caller)
         headers = tuple(header for header in start["headers"] if header[0] != _ID)
-        size = _OVERHEAD + len(self._body) + sum(len(name) + len(value) for name, value in scope["headers"])
+        body = self._body if stands else b""
+        size = _OVERHEAD + len(body) + sum(len(name) + len(value) for name, value in scope["headers"])
         kept = RepeatedAnswer(
             said,
             self._mark,
@@ -138,7 +140,7 @@ class Repetition:
             tuple(scope.get(ROWS, ())),
             start["status"],
             headers,
-            self._body,
+            body,
             size,
         )
         self._state.answers.keep_repeated(self._key, kept)

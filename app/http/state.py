@@ -122,6 +122,7 @@ class ErasureWatch:
         self._answers = answers
         self._forget = forget
         self._seen: dict[str, int] = {}
+        self._unswept = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="erasures", daemon=True)
         self._thread.start()
@@ -134,9 +135,9 @@ class ErasureWatch:
             if self._seen.get(study) != revision:
                 self._answers.drop(study)
                 self._forget(study)
-        if self._seen != latest and not self._database.sweep():
-            return  # look again
+        self._unswept = self._unswept or self._seen != latest
         self._seen = latest
+        self._unswept = self._unswept and not self._database.sweep()  # if it is not possible now, it is tried again
 
     def stop(self) -> None:
         """End."""

@@ -158,7 +158,7 @@ class Segments:
         try:
             read = json.loads(text)
             form, *owner = read[:3]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise UnusableSegment(Flaw.DAMAGED) from None
         if isinstance(form, int) and form > FORM:
             raise UnusableSegment(Flaw.NEWER)

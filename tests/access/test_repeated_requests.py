@@ -210,6 +210,16 @@ def test_a_session_is_looked_at_each_time(service, repeated):
     for _ in range(5):
         assert service.stranger.get(QUESTION, headers={"cookie": cookie}).status_code == 200
     assert not any(repeated)
+    assert "cookie" not in kept(service.stranger.app_state["app_state"].answers).decode()
+
+
+def test_the_bytes_of_an_answer_are_kept_when_the_same_is_sent_again(service):
+    client = service.client()
+    fill(client)
+    answers = service.stranger.app_state["app_state"].answers
+    for is_kept in (False, False, True):  # computed, sent, and sent again
+        client.get(PATIENTS, headers={"accept-encoding": "identity"})
+        assert (b"P01" in kept(answers)) == is_kept
 
 
 def test_two_looks_at_a_database_are_equal_unless_somebody_has_committed(database_url):

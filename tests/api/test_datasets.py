@@ -1,17 +1,21 @@
 """The datasets over HTTP: formats, versions, refusals, and every row's way back to its facts."""
 
+import asyncio
 import csv
 import io
 import sys
 import time
 
 import pytest
+from anyio import to_thread
 from pyarrow import parquet
 
 from app import SOFTWARE
 from app.datasets import NAMES
 from app.errors import ServiceError
+from app.http.file_in_parts import FileInParts
 from app.protocol.presets import RELATIVE_20, SEED_2008
+from app.settings import Settings
 from app.store import timelines as timelines_of_store
 from tests.api.examples import codes, events, fill, lab, make_study, timeline
 from tests.datasets.addresses import fact_at
@@ -146,6 +150,24 @@ def test_a_file_in_parts_has_the_bytes_and_the_tags_of_a_whole_one(anywhere, req
         assert ("content-length" in other.headers) == (len(other.content) < 1_000)
     head = anywhere.head(f"{home}/datasets/{name}.csv", headers=packed)
     assert (head.content, head.headers["etag"]) == (b"", parts[1].headers["etag"])
+
+
+def test_a_file_is_sent_although_every_thread_waits_for_room_in_it():
+    sent = []
+
+    async def compute(take):
+        await to_thread.run_sync(lambda: [take(bytes(40_000)) for _ in range(10)])
+
+    async def send(message):
+        sent.append(message.get("body", b""))
+
+    async def main():
+        to_thread.current_default_thread_limiter().total_tokens = 1
+        answer = await FileInParts(compute, Settings(max_spool_bytes=1_000), "text/csv").begin()
+        await answer({}, asyncio.Event().wait, send)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert b"".join(sent) == bytes(400_000)
 
 
 def test_a_file_that_breaks_has_no_end(serve, sqlite_url, monkeypatch, caplog, in_parts):

@@ -268,7 +268,9 @@ def test_a_request_that_is_not_finished_in_time_is_refused_when_the_server_stops
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 503")
         assert b"\r\nretry-after: " in answer
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "/problems/busy"
+        problem = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert problem["type"] == "/problems/busy"
+        assert "may be stored as a whole" in problem["detail"]
         assert "status=503" in server.stop()
 
 

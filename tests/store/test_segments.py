@@ -25,6 +25,7 @@ from app.access.kept_cohorts import KeptCohorts
 from app.access.study_answers import WHOLE, StudyQuestion, Workplace, answer_bytes, answer_of_study
 from app.analyses import QUESTIONS, Options
 from app.errors import Conflict, Erased, InvalidDocument, NotFound, PreconditionFailed, PreconditionRequired
+from app.http.state import Answers, ErasureWatch
 from app.protocol.presets import SEED_2008
 from app.store import known_cohorts, migrations, segments
 from app.store.backup import back_up, restore
@@ -335,6 +336,10 @@ def empty_list(place: Path) -> None:
     os.truncate(place / "list.json", 0)
 
 
+def nested_list(place: Path) -> None:
+    (place / "list.json").write_bytes(bytes(64) + b"[" * 100_000)
+
+
 def rewritten_list(place: Path, at: int, value: object) -> None:
     content = (place / "list.json").read_bytes()
     read = json.loads(content[64:])
@@ -351,13 +356,27 @@ def rewritten_list(place: Path, at: int, value: object) -> None:
         (swap_files, "damaged"),
         (cut_list, "damaged"),
         (empty_list, "damaged"),
+        (nested_list, "damaged"),
         (partial(rewritten_list, at=4, value=[0, "00", 0, None]), "damaged"),
         (partial(rewritten_list, at=6, value=[]), "damaged"),
         (partial(rewritten_list, at=0, value=2), "newer_form"),
         (partial(rewritten_list, at=1, value="another"), "foreign"),
         (partial(rewritten_list, at=2, value=77), "foreign"),
     ],
-    ids=["lost", "cut", "empty", "swapped", "cut-list", "empty-list", "state", "parts", "newer", "database", "study"],
+    ids=[
+        "lost",
+        "cut",
+        "empty",
+        "swapped",
+        "cut-list",
+        "empty-list",
+        "nested",
+        "state",
+        "parts",
+        "newer",
+        "database",
+        "study",
+    ],
 )
 def test_a_segment_with_a_flaw_is_named_not_used_and_made_again(database, files, study, harm, cause):
     fill(database, study)
@@ -502,6 +521,20 @@ def test_a_segment_that_outlived_an_erasure_is_not_used_and_goes_when_a_process_
     assert TRACES[0] in bytes_in(files.folder)
     assert database.sweep()
     assert [file.name for file in place.iterdir()] == ["lock"]
+
+
+def test_a_segment_that_cannot_be_removed_is_tried_again_and_answers_are_dropped_once(database, study, monkeypatch):
+    tell_of_a_person(database, study)
+    forget(database, study)
+    swept, forgotten = iter([False, False, True]), []
+    monkeypatch.setattr(database, "sweep", lambda: next(swept))
+    monkeypatch.setattr(ErasureWatch, "SECONDS", 3600)
+    watch = ErasureWatch(database, Answers(10, 1_000), forgotten.append)
+    for _ in range(5):
+        watch.look()
+    watch.stop()
+    assert next(swept, "none is left") == "none is left"
+    assert forgotten.count(study) == 1
 
 
 @pytest.mark.slow
