@@ -22,11 +22,14 @@ from app.access.callers import STRANGER, Caller
 from app.access.sessions import Session
 from app.errors import ServiceError
 from app.http.addresses import is_in_one_form, path_of
+from app.http.audit import ROWS
 from app.http.authentication import PART
 from app.http.openapi import JSON
 from app.http.problems import refusal, unexpected
+from app.http.repeated import RATED, REPEATABLE, Repeatable
 from app.http.responses import preferred
 from app.http.state import AppState
+from app.store.audit import AuditEntry
 
 PROBLEM = "application/problem+json"
 _ELSEWHERE = ("/fhir/", "/docs", "/pages/", "/openapi.", "/livez", "/readyz", "/metrics")
@@ -84,6 +87,8 @@ class Asked:
         """Who asks; known after the first document."""
         self.session: Session | None = None
         self._counted = counted  # by the rate of the caller
+        self._rated: str | None = None
+        self._rows: list[AuditEntry] = []
 
     @property
     def query(self) -> list[tuple[str, str]]:
@@ -132,9 +137,18 @@ class Asked:
         answer = await _answer(self.app, scope, body, self.receive)
         self.caller = scope["state"].get("caller", self.caller)
         self.session = scope["state"].get("session", self.session)
+        self._rated = scope.get(RATED, self._rated)
+        self._rows += scope.get(ROWS, ())
         if "route" in scope:
             self.scope.setdefault("route", scope["route"])  # for the log
         return answer
+
+    def stands(self, study: str, erasures: int) -> None:
+        """Note that the representation stands until the database changes, as the documents that it shows do: it is
+        about this study, and was made after so many erasures.
+        """
+        self.scope.update({REPEATABLE: Repeatable(study, erasures), RATED: self._rated, ROWS: self._rows})
+        self.scope["state"]["caller"] = self.caller
 
 
 ORIGIN = "myoresponse.origin"

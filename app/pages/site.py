@@ -116,12 +116,14 @@ class Site:
         """The page of an address. If nothing that it shows has changed, the page of before."""
         place = f"{asked.path}?{urlencode(asked.query)}"
         if_none_match = ",".join(Headers(scope=asked.scope).getlist("if-none-match")) or None
+        page, names = self._page(asked.path)
+        erasures = asked.state.answers.erasures(names.get("study", ""))
         kept = await self._kept(asked, place)
         if kept is not None:
+            if "study" in names:
+                asked.stands(names["study"], erasures)
             return _reply(*kept, if_none_match)
-        page, names = self._page(asked.path)
         reading = PageReading(asked)
-        erasures = asked.state.answers.erasures(names.get("study", ""))
         try:
             shown = await page.fill(reading, names)
         except Refused as refused:

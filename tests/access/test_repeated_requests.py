@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 HOME = "/v1/studies/trial"
 QUESTION = f"{HOME}/analyses/response-rates"
 PATIENTS = f"{QUESTION}?patients=true"
+PAGE, PAGE_OF_FIGURES, OVERVIEW = f"{QUESTION}.html?patients=true", f"{QUESTION}.html", f"{HOME}.html"
 OF_EACH = {"x-request-id", "ratelimit"}
 
 
@@ -68,7 +70,7 @@ def fill(client, patient="P01", value=900):
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
-@pytest.mark.parametrize("address", ["/livez", QUESTION, PATIENTS, f"{QUESTION}?revision=1"])
+@pytest.mark.parametrize("address", ["/livez", QUESTION, PATIENTS, f"{QUESTION}?revision=1", PAGE, OVERVIEW])
 def test_an_answer_from_memory_has_the_bytes_and_headers_of_the_one_before(service, again, address, coding):
     client = service.client()
     fill(client)
@@ -88,6 +90,21 @@ def test_a_304_from_memory_is_the_304_of_before(service, again):
     same = again(client, QUESTION, **{"if-none-match": tag})
     assert (plain.status_code, same.status_code, same.content) == (304, 304, b"")
     assert same.headers["etag"] == tag
+
+
+def test_what_another_process_stores_is_on_the_next_page(start, database_url, again):
+    migrations.upgrade(database_url)
+    here, there = (start(database_url) for _ in range(2))
+    key = here.key()
+    fill(here.with_key(key))
+    before = again(here.with_key(key), PAGE)
+    for number in range(2, 5):
+        assert f"P0{number}" not in before.text
+        fill(there.with_key(key), f"P0{number}", 900 - number)
+        after = here.with_key(key).get(PAGE)
+        assert f"P0{number}" in after.text
+        before = again(here.with_key(key), PAGE)
+        assert before.content == after.content
 
 
 def test_what_another_process_stores_is_in_the_next_answer(start, database_url, again):
@@ -110,12 +127,12 @@ def test_a_key_that_another_process_revokes_is_refused_at_once(start, database_u
     key = service.key()
     client = service.with_key(key)
     fill(client)
-    again(client, QUESTION)
-    again(client, "/livez")
+    for address in (QUESTION, OVERVIEW, "/livez"):
+        again(client, address)
     monkeypatch.setenv("MYORESPONSE_DATABASE_URL", database_url)
     command = [sys.executable, "-m", "app", "keys", "revoke", key.split("_")[1]]
     subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    assert [client.get(address).status_code for address in (QUESTION, "/livez")] == [401, 401]
+    assert [client.get(address).status_code for address in (QUESTION, OVERVIEW, "/livez")] == [401] * 3
 
 
 @pytest.mark.slow
@@ -134,20 +151,36 @@ def test_each_answer_from_memory_has_its_row_in_the_audit(service, again, repeat
     fill(client)
     again(client, PATIENTS)
     asked = len(repeated)
-    until = time.monotonic() + 20
-    while len(rows := listed(admin)) < asked and time.monotonic() < until:
-        time.sleep(0.05)
+    rows = listed(admin, asked)
     assert len(rows) == asked
     assert {row["extent"] for row in rows} == {"everyone"}
     assert len({row["request"] for row in rows}) == asked
 
 
-def listed(client):
-    items = client.get("/v1/audit?study=trial&limit=500").json()["items"]
-    return [row for row in items if row["operation"] == "getResponseRates"]
+def test_a_page_from_memory_has_the_rows_of_all_that_it_shows(service, again, repeated):
+    client, admin = service.client(), service.client()
+    fill(client)
+    client.get(PAGE)
+    once = listed(admin, 1)
+    assert {row["extent"] for row in once} == {"everyone"}
+    again(client, PAGE)
+    rows = listed(admin, len(once) * len(repeated))
+    each = Counter(row["request"] for row in rows)
+    assert (len(each), set(each.values())) == (len(repeated), {len(once)})
 
 
-@pytest.mark.parametrize(("address", "status"), [(PATIENTS, 503), (QUESTION, 200)])
+def listed(client, wanted):
+    """The rows of the question, when there are so many."""
+    until = time.monotonic() + 20
+    while True:
+        items = client.get("/v1/audit?study=trial&limit=500").json()["items"]
+        rows = [row for row in items if row["operation"] == "getResponseRates"]
+        if len(rows) >= wanted or time.monotonic() > until:
+            return rows
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("address", "status"), [(PATIENTS, 503), (QUESTION, 200), (PAGE, 503)])
 def test_patients_are_not_shown_from_memory_without_a_row(service, again, monkeypatch, address, status):
     client = service.client()
     fill(client)
@@ -167,19 +200,22 @@ def test_answers_from_memory_are_counted_by_the_rate(start, url, again, repeated
     fill(service.client())
     client = service.client([Scope.ANALYSE])
     before = len(repeated)
+    again(client, PAGE_OF_FIGURES)
     left = int(again(client, QUESTION).headers["ratelimit"].split("r=")[1].split(";")[0])
     assert left == 30 - (len(repeated) - before)
-    statuses = [client.get(QUESTION).status_code for _ in range(left + 1)]
-    assert statuses == [200] * left + [429]
+    statuses = [client.get([QUESTION, PAGE_OF_FIGURES][number % 2]).status_code for number in range(left)]
+    assert statuses == [200] * left
+    assert [client.get(address).status_code for address in (QUESTION, PAGE_OF_FIGURES)] == [429, 429]
 
 
 def test_an_answer_from_memory_is_for_the_right_of_its_own_key_only(service, again):
     client = service.client()
     fill(client)
-    again(client, PATIENTS)
-    assert service.client([Scope.ANALYSE]).get(PATIENTS).status_code == 403
-    assert service.client(studies=["other"]).get(PATIENTS).status_code == 404
-    assert service.stranger.get(PATIENTS).status_code == 401
+    for address in (PATIENTS, PAGE):
+        again(client, address)
+        assert service.client([Scope.ANALYSE]).get(address).status_code == 403
+        assert service.client(studies=["other"]).get(address).status_code == 404
+        assert service.stranger.get(address).status_code == 401
 
 
 def test_what_is_kept_of_an_erased_person_leaves_the_memory_of_all_processes(start, database_url, again):
@@ -190,7 +226,9 @@ def test_what_is_kept_of_an_erased_person_leaves_the_memory_of_all_processes(sta
     fill(client)
     fill(client, "P02")
     answers = here.stranger.app_state["app_state"].answers
-    assert b"P02" in again(client, f"{QUESTION}?patients=true&patient=P02").content
+    for address in (QUESTION, f"{QUESTION}.html"):
+        assert b"P02" in again(client, f"{address}?patients=true&patient=P02").content
+        assert address.encode() in kept(answers)
     assert b"P02" in kept(answers)
     assert there.with_key(key).delete(f"{HOME}/patients/P02?erase=true").status_code == 204
     until = time.monotonic() + 10
@@ -207,8 +245,8 @@ def test_a_session_is_looked_at_each_time(service, repeated):
     client = service.client()
     fill(client)
     cookie = client.post("/v1/session").headers["set-cookie"].split(";")[0]
-    for _ in range(5):
-        assert service.stranger.get(QUESTION, headers={"cookie": cookie}).status_code == 200
+    for address in [QUESTION, OVERVIEW] * 5:
+        assert service.stranger.get(address, headers={"cookie": cookie}).status_code == 200
     assert not any(repeated)
     assert "cookie" not in kept(service.stranger.app_state["app_state"].answers).decode()
 
