@@ -221,6 +221,14 @@ def test_a_limit_that_the_protocol_borrows_is_the_one_told():
         assert found[1]["ANRIND"] == ("NORMAL" if limits[1] else None)
 
 
+@pytest.mark.parametrize("infusions", [None, []], ids=["treated", "not-treated"])
+def test_the_limit_that_is_borrowed_is_the_nearest_in_time_for_whoever_was_treated(infusions):
+    borrowing = changed(SEED_2008, upper_limit="nearest_same_laboratory")
+    labs = [ck(-30, limit=150), ck(-1, limit=160), ck(0, limit=None), ck(300, limit=190)]
+    found = [row for row in rows("adeff", cohort(labs, infusions=infusions), borrowing) if row["PARAMCD"] == "CK"]
+    assert [row["ANRHI"] for row in found] == [150, 160, 160, 190]
+
+
 # --- subjects, times, events ------------------------------------------------------------------------------------------
 
 
