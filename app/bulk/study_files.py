@@ -22,7 +22,7 @@ import numpy as np
 from app import SOFTWARE
 from app.protocol.model import Protocol
 from app.timeline import cohort_batches
-from app.timeline.cohort import DIGEST, Cohort
+from app.timeline.cohort import DIGEST, Cohort, digest_of_patients
 from app.timeline.patient_order import PatientOrder
 
 FORM = 1
@@ -234,8 +234,7 @@ def require_all(files: StudyFiles, found: Counter[int], digest: str) -> None:
 
 def digest_of(digests: Iterable[Any], *, zoned: bool) -> str:
     """`Cohort.digest` of patients with these digests."""
-    every = np.sort(np.concatenate([np.empty(0, DIGEST), *digests]))
-    return "sha256:" + hashlib.sha256(bytes([zoned]) + every.tobytes()).hexdigest()
+    return digest_of_patients(np.concatenate([np.empty(0, DIGEST), *digests]), zoned=zoned)
 
 
 def read(place: str, files: StudyFiles) -> Cohort:

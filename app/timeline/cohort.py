@@ -387,7 +387,7 @@ class Cohort:
         It does not depend on identifiers of patients and facts, sources, formats, revisions or the order of arrival.
         The facts of each patient are hashed in their total order, then the sorted hashes of the patients.
         """
-        return "sha256:" + hashlib.sha256(bytes([self.zoned]) + np.sort(self.digests).tobytes()).hexdigest()
+        return digest_of_patients(self.digests, zoned=self.zoned)
 
     @cached_property
     def digests(self) -> NDArray[np.bytes_]:
@@ -407,6 +407,11 @@ class Cohort:
                                 else repr(column[first:last]).encode())  # fmt: skip
             leaves.append(leaf.digest())
         return np.frombuffer(b"".join(leaves), dtype=DIGEST)
+
+
+def digest_of_patients(digests: NDArray[np.bytes_], *, zoned: bool) -> str:
+    """`Cohort.digest` of patients with these digests, in any order."""
+    return "sha256:" + hashlib.sha256(bytes([zoned]) + np.sort(digests).tobytes()).hexdigest()
 
 
 class Piece(NamedTuple):
