@@ -58,7 +58,7 @@ def measure(counts: Counts, folder: Path) -> Measured:
 
 def derive(cohort: Cohort, protocol: Protocol) -> list[float]:
     """Visits, sum of the changes and of their logarithms; spells, relapses, days."""
-    derived = DerivedStudy(cohort, protocol)
+    derived = DerivedStudy(replace(cohort), protocol)  # a new cohort knows nothing from an earlier round
     changes = np.stack([derived.difference("CK", week) for week in WEEKS])
     base = np.log(derived.ck_at(0))
     logarithms = np.stack([np.log(derived.ck_at(week)) - base for week in WEEKS])

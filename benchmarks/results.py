@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sqlite3
+import statistics
 import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -91,7 +92,7 @@ def _load(load: Loaded) -> str:
         load.figure(each) for each in (lambda r: r.per_second, lambda r: r.slowest(0.5), lambda r: r.slowest(0.99))
     )
     costs = [run.cpu for run in load.runs if run.cpu is not None]
-    cpu = f"{sorted(costs)[len(costs) // 2] * 1e3:.2f} ms" if costs else "–"
+    cpu = f"{statistics.median(costs) * 1e3:.2f} ms" if costs else "–"
     return f"| {load.name} | {load.clients} | {rate:,.1f} | {median * 1e3:,.1f} ms | {slow * 1e3:,.1f} ms | {cpu} |"
 
 

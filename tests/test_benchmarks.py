@@ -139,11 +139,13 @@ def test_the_table_names_the_ratio_its_range_and_what_was_asked():
         Row("c", "counting", "a program", skipped="it is not installed"),
     ]
     loads = [Loaded("posts", 16, [Load(1.0, [0.001, 0.003], 0.002)])]
+    loads += [Loaded("two runs", 1, [Load(1.0, [0.001], 0.002), Load(2.0, [0.003], 0.004)])]
     table = results.page(rows, loads, 3)
     assert "| reading | a library | 2 (2 to 4) | 2 (1 to 2) | 8 |" in table
     assert "| writing | a server | 2 (2 to 4) | 2 (1 to 2) | 5 of processor time |" in table
     assert "| counting | a program | skipped: it is not installed | skipped: it is not installed | – |" in table
     assert "| posts | 16 | 2.0 | 1.0 ms | 3.0 ms | 2.00 ms |" in table
+    assert "| two runs | 1 | 0.8 | 2.0 ms | 2.0 ms | 3.00 ms |" in table
 
 
 def test_the_picture_has_a_bar_for_each_ratio_and_marks_those_below_what_was_asked():

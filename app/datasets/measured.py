@@ -1,6 +1,6 @@
 """Every value of one measure as a row: the values that analyses use, and the others with the reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -132,10 +132,10 @@ def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value
     if not isinstance(table, Labs):
         nothing, none = np.full(len(table), np.nan), np.full(len(table), None, dtype=np.object_)
         return AnalysisValues(size, table.patient, day, value, nothing, np.zeros(len(table), dtype=np.int64), none, {})
-    records = AnalysisValues(size, table.patient, day, value, table.upper_limit, table.comparator, table.lab, {})
+    dated = AnalysisValues(size, table.patient, table.day, value, table.upper_limit, table.comparator, table.lab, {})
     if measure == "CK" and study.protocol.upper_limit == "nearest_same_laboratory":
-        return borrow_limits(records, table, study.exposure.day0)
-    return records
+        dated = borrow_limits(dated, table, np.zeros(size, dtype=np.int64))  # by date: not everybody has a day 0
+    return replace(dated, day=day)
 
 
 def _borrowed(table: Labs | Assessments, records: AnalysisValues) -> Bools:

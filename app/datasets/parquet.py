@@ -101,10 +101,9 @@ def numbers(values: Floats) -> list[float | None]:
     return [value if finite else None for value, finite in zip(values.tolist(), np.isfinite(values), strict=True)]
 
 
-def integers(values: Ints, known: Bools | None = None) -> list[int | None]:
-    """Whole numbers; those that are not `known` are missing, or without `known` those equal to `NO_TIME`."""
-    present = values != NO_TIME if known is None else known
-    return [value if there else None for value, there in zip(values.tolist(), present, strict=True)]
+def integers(values: Ints) -> list[int | None]:
+    """Whole numbers; `NO_TIME` is missing."""
+    return [None if value == NO_TIME else value for value in values.tolist()]
 
 
 def dates(days: Ints) -> list[date | None]:

@@ -128,16 +128,16 @@ def aligned_facts(kind: str, cohort: Cohort, found: Iterable[Source]) -> list[tu
     waiting: dict[Content, list[tuple[str, str | None]]] = {}
     for source in found:
         fact = address(kind, source), source.time
-        waiting.setdefault((source.person, *_comparable(kind, source.content)), []).append(fact)
+        waiting.setdefault((source.person, *_comparable(kind, source.content, cohort.zoned)), []).append(fact)
     for facts in waiting.values():
         facts.sort(key=lambda fact: fact[0], reverse=True)
     return [waiting[key].pop() for key in _rows(kind, cohort)]
 
 
-def _comparable(kind: str, content: Content) -> Content:
-    """The content without the calendar day if there is an instant, because the study's zone may change the day."""
+def _comparable(kind: str, content: Content, zoned: bool) -> Content:
+    """The content. Where the study has a zone, an instant decides the calendar day, which is left out then."""
     values, place = list(content), _PLACE[kind]
-    if "instant" in place and values[place["instant"]] is not None:
+    if zoned and "instant" in place and values[place["instant"]] is not None:
         values[place["day"]] = None
     for i in _FLAGS[kind]:  # SQLite stores them as numbers
         values[i] = None if values[i] is None else bool(values[i])
@@ -149,7 +149,7 @@ def _rows(kind: str, cohort: Cohort) -> Iterator[Content]:
     names = np.array([row.id for row in cohort.patients], dtype=np.object_)
     table = getattr(cohort, kind)
     columns = {field.name: cells(table, field.name) for field in READ_BY_ANALYSES[kind]}
-    if "instant" in columns:
+    if cohort.zoned and "instant" in columns:
         dated = zip(columns["day"], columns["instant"], strict=True)
         columns["day"] = [day if instant is None else None for day, instant in dated]
     return zip(names[table.patient].tolist(), *columns.values(), strict=True)

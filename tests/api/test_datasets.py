@@ -170,6 +170,37 @@ def test_a_file_is_sent_although_every_thread_waits_for_room_in_it():
     assert b"".join(sent) == bytes(400_000)
 
 
+@pytest.mark.parametrize("linked", [False, True], ids=["apart", "merged"])
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_every_format_says_the_same_of_merged_records_and_of_equal_instants(
+    anywhere, request, monkeypatch, name, linked
+):
+    home = fill(anywhere, 3)
+    instants = [
+        lab(0, 700, time="2005-03-16T08:00:00+09:00", id="a"),
+        lab(0, 700, time="2005-03-15T18:00:00-05:00", id="b"),
+    ]
+    anywhere.put(f"{home}/patients/P03", json=timeline("P03", labs=instants))
+    other = timeline("P04", labs=[lab(60, 77, id="acc-9")])
+    if linked:
+        other["patient"]["merged_into"] = "P00"
+    anywhere.put(f"{home}/patients/P04", json=other)
+    whole = anywhere.get(f"{home}/datasets/{name}.csv").content
+    request.getfixturevalue("in_parts")
+    monkeypatch.setattr("app.datasets.ROWS_AT_ONCE", 5)
+    table = anywhere.get(f"{home}/datasets/{name}.csv")
+    assert table.content == whole
+    [described] = [each for each in anywhere.get(f"{home}/datasets").json()["items"] if each["name"] == name]
+    found = of_csv(table.text, types_of(described["variables"]))
+    assert found == of_parquet(anywhere.get(described["parquet"]).content)
+    assert found == of_transport(anywhere.get(described["xpt"]).content, described["variables"])
+    if name == "adsl":
+        assert ("P00/patient P04/patient" in [row["SRCID"] for row in found]) == linked
+    if name == "adeff":
+        days = {row["SRCID"]: row["ADT"].isoformat() for row in found if row["SRCID"].startswith("P03/labs")}
+        assert days == {"P03/labs/CK/id:a/A": "2005-03-16", "P03/labs/CK/id:b/A": "2005-03-15"}
+
+
 def test_a_file_that_breaks_has_no_end(serve, sqlite_url, monkeypatch, caplog, in_parts):
     client = serve(sqlite_url)
     home = fill(client, 3)

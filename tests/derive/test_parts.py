@@ -15,6 +15,7 @@ from app.analyses.preset_difference import compared_with
 from app.derive.parts import joined, measures_read, part_of
 from app.derive.study import DerivedStudy
 from app.protocol.presets import MYOSITIS_2026, SEED_2008
+from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from tests.repetition import repeats
 from tests.spark.studies import demonstration
 from tests.twin.cohorts import cohorts, protocols
@@ -61,6 +62,25 @@ def test_the_report_of_joined_parts_is_that_of_the_whole_study(cohort, protocol,
 def test_the_demonstration_study_is_the_same_from_parts(demo, protocol):
     whole = document(report(demo, protocol, WITHOUT_SIMULATION))
     assert document(report_of_derived(divided(demo, protocol, 1), WITHOUT_SIMULATION)) == whole
+
+
+def test_what_is_counted_is_counted_over_all_parts():
+    """Two patients, each with a laboratory of its own, a CK without a limit, and a zero before treatment."""
+    people, day0 = ("A", "B"), 12_884
+    labs = [
+        LabRow(who, "CK", day0 + day, None, False, value, limit, sign, None, f"LAB-{who}")
+        for who in people
+        for day, value, limit, sign in ((-7, 0.0, 163.0, None), (0, 500.0, 163.0, None), (7, 400.0, None, "<"))
+    ]
+    infusions = [InfusionRow(who, "IVIG", day0, None, False, 0.4, "g/kg", None) for who in people]
+    cohort = Cohort.assemble([PatientRow(who) for who in people], labs, [], infusions, [], [])
+    parts = [part_of(cohort.between(place, place + 1), (SEED_2008,), ["CK"]) for place in (1, 0)]
+    found = joined(parts, (SEED_2008,))
+    assert found.ck_draws.laboratories == {"LAB-A", "LAB-B"}
+    assert (found.ck_undetermined, found.run_in.zero_values) == (2, 2)
+    assert found.values_sent == {"CK": 6}
+    assert {code: count for code, count in found.flags("CK").items() if count} == {"no_upper_limit": 2, "comparator": 2}
+    assert found.ck_draws.count.tolist() == [3, 3]
 
 
 def test_with_all_facts_the_simulation_is_the_same_too(demo):

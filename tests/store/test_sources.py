@@ -13,7 +13,7 @@ from app.store.engine import Database
 from app.store.ledger import submit
 from app.store.studies import StudyDeclaration, put_study
 from app.store.timelines import cohort as read_cohort
-from app.store.timelines import sources
+from app.store.timelines import cohorts_with_sources, sources
 from app.timeline.cohort import NO_TIME
 from app.timeline.normalize import AttributeFact, History
 from app.timeline.source_facts import KINDS, Source, address, aligned
@@ -102,6 +102,27 @@ def test_facts_with_the_same_content_are_each_named_once(database, study):
         "P1/labs/CK/id:b/A",
         "P1/labs/CK/id:c/A",
         "P2/labs/CK/id:b/A",
+    ]
+
+
+EQUAL_INSTANTS = (ck("a", time="2005-03-16T08:00:00+09:00"), ck("b", time="2005-03-15T18:00:00-05:00"))
+"""Results that differ in nothing but their numbers and the days that were written."""
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+@pytest.mark.parametrize("merged", [False, True])
+def test_facts_of_one_instant_are_each_named_in_the_row_of_their_day(database, zone, merged):
+    study = begin_study(database, f"instants-{zone}-{merged}", time_zone=zone)
+    post(
+        database, study, timeline("P1", *EQUAL_INSTANTS), timeline("P2", about={"merged_into": "P1"} if merged else {})
+    )
+    order = ["b", "a"] if zone is None else ["a", "b"]
+    assert check(database, study)["labs"] == [f"P1/labs/CK/id:{number}/A" for number in order]
+    with database.reading() as connection:
+        [(cohort, found)] = cohorts_with_sources(connection, study, revisions(database, study)[-1].number)
+    assert [found.labs.tolist(), cohort.labs.day.tolist()] == [
+        [f"P1/labs/CK/id:{number}/A" for number in order],
+        read(database, study)[0].labs.day.tolist(),
     ]
 
 
