@@ -101,8 +101,8 @@ def _page(rows: list[tuple[str, str, str]]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. Each row compares two things that were measured in one run, most of them as the median "
-        f"of {PAIRS} pairs.",
+        "Written by `make bench`. Each row compares two things that were measured in one run, most of them as the "
+        f"median of {PAIRS} pairs.",
         "Absolute times are this machine's and mean nothing elsewhere. `asked` is the aim of a row; a row may miss it. "
         "Without Java and",
         "PySpark there is no row about Spark. `make peers` measures the service beside other software: "
