@@ -37,7 +37,7 @@ def main(arguments: list[str], to: Path = HERE) -> int:
 
 
 def measured(names: list[str], counts: Counts) -> tuple[list[Row], list[Loaded]]:
-    """The parts one after the other; what was not measured is told at once."""
+    """The parts one after the other; what was not measured is printed at once."""
     rows: list[Row] = []
     loads: list[Loaded] = []
     for name in names:

@@ -22,7 +22,7 @@ from tests.bench.loopback import ROOT
 
 OURS = ("fastapi", "uvicorn", "pydantic", "sqlalchemy", "numpy", "scipy")
 WORSE = 0.8
-"""A ratio that is less than this part of the one before is told."""
+"""A ratio that is less than this part of the one before is printed as worse."""
 
 
 def machine() -> dict[str, Any]:

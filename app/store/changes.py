@@ -1,4 +1,4 @@
-"""Whether anything was committed to the database since a moment, by whomever: one cheap look, no table is read.
+"""Whether anything was committed to the database since a moment, by any process: one cheap look, no table is read.
 
 SQLite counts for each connection how often others have committed (`PRAGMA data_version`). PostgreSQL names the
 transactions that a reader would see (`pg_current_snapshot`): two equal snapshots see the same data. Commits that change

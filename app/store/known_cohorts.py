@@ -97,7 +97,7 @@ def known_cohort(connection: Connection, study: int, revision: int, bases: Itera
 
 
 def changed_patients(connection: Connection, study: int, one: int, other: int, most: int) -> list[int]:
-    """The keys of patients whom a revision after the earlier of the two, up to the later, changed: at most so many."""
+    """The keys of at most `most` patients changed by the revisions after the earlier of the two, up to the later."""
     return [row[0] for row in _CHANGED.rows(connection, study, min(one, other), max(one, other), most)]
 
 

@@ -101,9 +101,12 @@ def _page(rows: list[tuple[str, str, str]]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. Each row is a ratio of two things measured in one run, the two sides taken in turn,",
-        f"the median of {PAIRS} pairs. Absolute times are this machine's and mean nothing elsewhere. `make peers`",
-        "measures the service beside other software: `benchmarks/README.md` in the repository.",
+        "Written by `make bench`. Each row compares two things that were measured in one run, most of them as the "
+        f"median of {PAIRS} pairs.",
+        "Absolute times are this machine's and mean nothing elsewhere. `asked` is the aim of a row; a row may miss it. "
+        "Without Java and",
+        "PySpark there is no row about Spark. `make peers` measures the service beside other software: "
+        "`benchmarks/README.md` in the repository.",
         "",
         f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} processors, "
         f"SQLite {sqlite3.sqlite_version}, " + ", ".join(f"{package} {version(package)}" for package in packages) + ".",
