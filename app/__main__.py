@@ -2,11 +2,10 @@
 
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 from app import SOFTWARE
 from app import demo as demonstration
 from app.access.callers import Scope
+from app.bulk.endings import Commands, Interruption
 from app.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ NO_ADDRESS = (
     "postgresql://user@host/name."
 )
 
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+cli = typer.Typer(cls=Commands, add_completion=False, pretty_exceptions_enable=False)
 keys = typer.Typer(help="API keys: make, list, rotate and revoke them.")
 cli.add_typer(keys, name="keys")
 
@@ -260,24 +260,9 @@ def dead_letters(
         stop(f"{refused} of {len(files)} were not accepted; their files remain.", 1)
 
 
-@contextmanager
-def _leaving_on_signals() -> Iterator[None]:
-    """Leave the block if the process is asked to end, so that its private files are deleted."""
-
-    def leave(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @cli.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files of any format and size.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of any format and size, or pipes.")],
     study: Annotated[str, typer.Option(help="Study that their content goes to.")],
     format: Annotated[
         Literal["auto", "timelines", "ndjson", "csv", "fhir", "hl7v2"],
@@ -293,6 +278,10 @@ def import_(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Print the same and what the study could declare; store nothing.")
     ] = False,
+    moved_from: Annotated[
+        str | None, typer.Option(help="Another study whose export is to be added to this one.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print refusals and errors only.")] = False,
 ) -> None:
     """Store the content of files, as the API does. It may be repeated. The exit code is 1 if anything was refused or
     set aside.
@@ -308,18 +297,19 @@ def import_(
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
-    with audit.command("import"), ExitStack() as opened:
-        target = opened.enter_context(database_of(settings))
-        if rehearse:
-            opened.enter_context(_leaving_on_signals())
-            target = opened.enter_context(rehearsal(target, study))
-        into = Into(target, study, settings.secret, settings.max_body_bytes, dialect)
+    at_once = rehearse or not all(map(Path.is_file, files))  # nobody knows when a pipe has more
+    with audit.command("import"), database_of(settings) as database, Interruption(at_once=at_once) as signals:
         try:
-            complete = command.import_files(files, None if format == "auto" else format, into, rejects)
-            if rehearse:
-                command.print_proposals(target, study)
+            with rehearsal(database, study) if rehearse else nullcontext(database) as target:
+                into = Into(target, study, settings.secret, settings.max_body_bytes, dialect, moved_from)
+                known = None if format == "auto" else format
+                complete = command.import_files(files, known, into, rejects, signals, quiet=quiet)
+                if rehearse and not quiet:
+                    command.print_proposals(target, study)
         except (command.InvalidCommand, NotFound, Conflict) as reason:
             stop(str(reason), 2)
+        except command.Stopped as stopped:
+            stop(str(stopped), stopped.code)
     raise typer.Exit(0 if complete else 1)
 
 
@@ -334,26 +324,29 @@ def export(
         str | None,
         typer.Option(help="File to write, without it the standard output; for Parquet a new folder or its URL."),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Write the current timelines of a study, or the columns that analyses read."""
     settings = read_settings()
 
+    from app.bulk import command
     from app.errors import NotFound
 
-    with database_of(settings) as database:
+    with database_of(settings) as database, Interruption(at_once=True):
         try:
             if format == "ndjson":
-                from app.bulk import command
-
-                command.export_to(database, study, None if output is None else Path(output))
+                command.export_to(database, study, None if output is None else Path(output), quiet=quiet)
                 return
             with unusable_files_explained():
                 from app.bulk.study_report import export_files
 
                 made = export_files(database, study, output or stop("Name the folder: --output.", 2))
-        except NotFound as reason:
+        except (command.InvalidCommand, NotFound) as reason:
             stop(str(reason), 2)
-    print(f"{output}: {sum(made.patients):,} patients in {len(made.patients)} files, revision {made.origin.revision}")
+    if not quiet:
+        print(
+            f"{output}: {sum(made.patients):,} patients in {len(made.patients)} files, revision {made.origin.revision}"
+        )
 
 
 @cli.command()

@@ -178,9 +178,14 @@ class StreamedOutcomes(Response):
 
     def _last_line(self, arrivals: Arrivals, why: StopReason | None) -> dict[str, Any]:
         counts = self._stream.counts
+        exports = [
+            {"study": each.head.study, "revision": each.head.revision, "whole": each.is_whole}
+            for each in self._stream.exports.read
+        ]
         return (
             {"counts": in_order(counts), "facts": facts_document(self._stream.facts), "lines": counts.total()}
             | {"digest": f"sha256:{arrivals.digest.hexdigest()}"}
+            | ({"exports": exports} if exports else {})
             | ({"short": self._short} if self._short else {})
             | ({"stopped": why} if why else {})
             | self._more()
@@ -209,6 +214,7 @@ class StreamedOutcomes(Response):
         await sending
 
     def _store_group(self, scope: Scope, group: Sequence[Line]) -> None:
+        group = self._stream.exports.timelines(group)
         outcomes = self._stream.store(group)
         count_refused(scope, (outcome.error for outcome in outcomes))
         self._write(*(self._line(outcome, line.number) for outcome, line in zip(outcomes, group, strict=True)))

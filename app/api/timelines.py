@@ -11,7 +11,7 @@ from app.api.intake import rehearsed_proposals
 from app.api.streaming import StopReason, StreamedOutcomes, item_document
 from app.errors import Absent, Conflict, Erased, Fault, InvalidDocument, NotFound, NothingKept
 from app.http.authentication import Client
-from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, latest, media_type
+from app.http.dependencies import IDENTIFIER, Flag, Now, State, StudyId, Writing, body_of, latest, media_type
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, NDJSON, answers, reads, reference, refused_with, refuses, shared, specimen, text
 from app.http.problems import Problem, Proposed, count_refused
@@ -32,6 +32,7 @@ from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
 from app.store.engine import Database
 from app.store.gc_pause import gc_paused
 from app.submission.batches import ItemOutcome, ItemStatus, counted, facts_of, lost, store_table, store_timelines
+from app.submission.exports import Exports, whole_exports
 from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
 from app.submission.streams import Stream
@@ -61,6 +62,15 @@ async def _empty_message() -> Message:
 
 
 BatchBody = Annotated[bytes | None, Depends(_batch_body)]
+MovedFrom = Annotated[
+    str | None,
+    Query(
+        max_length=64,
+        pattern=IDENTIFIER,
+        description="Name of another study whose export (`python -m app export`) is to be added to this one.",
+        examples=["trial"],
+    ),
+]
 
 
 Facts = Annotated[
@@ -132,6 +142,17 @@ class ShortOutcome(BaseModel):
     status: Literal["rejected"] = Field(description="As above.", examples=["rejected"])
 
 
+class ImportedExport(BaseModel):
+    """An export among the lines, as its first line names it."""
+
+    study: str = Field(description="The study that it was made of.", examples=["trial"])
+    revision: int = Field(description="The revision that it shows.", examples=[1246])
+    whole: bool = Field(
+        description="Whether all of its lines came, unchanged. If not, what the outcomes say is stored.",
+        examples=[True],
+    )
+
+
 class StreamEnd(BaseModel):
     """The last line of a complete answer."""
 
@@ -141,6 +162,11 @@ class StreamEnd(BaseModel):
     digest: str = Field(
         description="SHA-256 of the received body. It equals that of the file (`sha256sum`) if all of it arrived.",
         examples=["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+    )
+    exports: list[ImportedExport] | Absent = Field(
+        default=None,
+        description="The exports among the lines. The first line of an export has no outcome.",
+        examples=[[specimen(ImportedExport)]],
     )
     short: int | None = Field(default=None, description="Lines with a short outcome, if any.", examples=[None])
     stopped: StopReason | None = Field(
@@ -184,6 +210,7 @@ def post_timelines(
     client: Client,
     atomic: Atomic = "false",
     receipt: ReceiptWanted = None,
+    moved_from: MovedFrom = None,
 ) -> Response:
     """Add many timelines, as `events` does for one. Without `atomic=true` each item is stored separately, in
     its own revision; a rejected one does not affect the others. The request may be sent again.
@@ -192,18 +219,24 @@ def post_timelines(
     order, after it was stored; after a hundred problems of a kind, briefly. The last line has counts and a digest. It
     says if reading stopped early. If the stream breaks, that last line is missing.
     All lines that were answered are stored; send the others again. With `atomic=true`, lines are answered as an array.
+
+    An export begins with a line about itself, which has no outcome. The export of another study is refused without
+    `moved_from`, and one whose pseudonyms were made with another key is refused.
     """
     content_type = media_type(request) or JSON
     if body is None:
         stream = Stream(
             store, study, FORMATS[content_type], state.settings.max_body_bytes,
-            secret=state.settings.secret, client=client, full=receipt is not None,
+            secret=state.settings.secret, client=client, full=receipt is not None, moved_from=moved_from,
         )  # fmt: skip
         stream.check_study()
         return StreamedOutcomes(stream, state.settings, lambda: rehearsed_proposals(store, study))
     submitter = Submitter(store, study, FORMATS[content_type], now, client=client, full=receipt is not None)
     patients = NativePatients(store, study, state.settings.secret, now)
+    exports = Exports(store, study, state.settings.secret, moved_from)
     with submitter.refusals_counted():
+        body = whole_exports(exports, body) if content_type == NDJSON else body
+        patients.made_with = exports.made_with
         items = READERS[content_type](body, latest(now), patients.who)
         outcomes = store_timelines(submitter, patients, items, atomic=atomic == "true")
     return _outcomes(request, store, study, outcomes, submitter.short)

@@ -2,25 +2,35 @@
 
 The file holds, in this order: `import_files` with what it prints, also of a rehearsal; `Rejects`, which writes what was
 refused into a new file; and `export_to` with `export_study`, which writes the timelines of a study.
+
+Exit codes: 0, all of it was accepted; 1, something was refused; 2, the command cannot be carried out, and nothing was
+stored or written; 3, the database failed; 4, a file, a disk or a pipe failed on the way; 128 and the number of a signal
+that ended it.
 """
 
 import json
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import typer
 
+from app.bulk.endings import FILE_FAILED, Interruption, reason_of
 from app.bulk.file_formats import records
-from app.bulk.import_files import Into, Refusal, Step, import_file
-from app.errors import Erased, Fault, NotFound
-from app.readers.recognition import Format, format_of
+from app.bulk.given_paths import FileState, objection_to_file, objection_to_new_file, objection_to_text
+from app.bulk.import_files import Into, Refusal, Step, check_exports, import_file
+from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, ServiceError
+from app.readers.exports import ExportHead, LinesSeen
+from app.readers.recognition import Format, format_named, format_of
 from app.store import audit
 from app.store.engine import Database
 from app.store.revisions import AsOf
@@ -31,6 +41,10 @@ from app.timeline.receipts import Disposition
 
 MOST_SHOWN = 20
 """How many refusals are printed. The file of rejects has all of them."""
+DATABASE_FAILED = 3
+"""The exit code where the database failed."""
+AGAIN = "Run the command again: what is stored is not stored twice."
+CHANGED = "It was changed while it was read: import it again when nobody writes to it."
 STATUSES = ("created", "changed", "unchanged", "stale", "skipped", "rejected")
 PAGE = 100
 """How many patients are listed at a time. Their timelines are read one by one, so that memory holds one at most."""
@@ -47,50 +61,144 @@ OpenStudy = Callable[[], AbstractContextManager[StudyAt]]
 
 
 class InvalidCommand(Exception):
-    """The options of the command cannot be used. Nothing was done."""
+    """The command cannot be carried out. Nothing was done."""
 
 
-def import_files(files: Sequence[Path], given: Format | None, into: Into, rejects: Path | None) -> bool:
+class Stopped(Exception):
+    """The command ended before its end, with this exit code; a part is done."""
+
+    def __init__(self, why: str, code: int) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an import has done until now."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    facts: Counter[Disposition] = field(default_factory=Counter)
+    left_alone: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    moved: dict[str, None] = field(default_factory=dict)
+    """The studies whose exports were taken under another name."""
+    without_head: int = 0
+    """How many files of lines do not begin as exports."""
+
+    def add(self, step: Step, into: Into) -> None:
+        """Count a step."""
+        self.counts += step.counts
+        self.facts += step.facts
+        self.left_alone += step.left_alone
+        self.refused += len(step.refused)
+        if step.exports is not None:
+            self.without_head += not step.exports
+            self.moved |= {each.head.study: None for each in step.exports if each.head.study != into.study}
+
+    @property
+    def words(self) -> str:
+        """What was stored, in words."""
+        counts, facts = self.counts, self.facts
+        stored = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status])
+        alone = ", ".join(f"{count:,} {why}" for why, count in sorted(self.left_alone.items()))
+        kept = ", ".join(f"{facts[each]:,} {each.replace('_', ' ')}" for each in Disposition if facts[each])
+        sums = f"{f'; facts: {kept}' if kept else ''}{f'; left alone: {alone}' if alone else ''}"
+        return f"{stored or 'nothing to store'}{sums}"
+
+
+def import_files(
+    files: Sequence[Path],
+    given: Format | None,
+    into: Into,
+    rejects: Path | None,
+    signals: Interruption,
+    *,
+    quiet: bool = False,
+) -> bool:
     """Import files and print what was stored and what was refused. `True` where all of it was stored.
 
-    Raises `InvalidCommand` before anything is stored, and the errors that `import_file` raises.
+    Raises `InvalidCommand` before anything is stored, `Stopped` after something may be, and the errors that
+    `import_file` raises, if nothing is.
     """
-    formats = [given or format_of(file) for file in files]
-    known = [format for format in formats if format is not None]
-    if len(known) < len(files):
-        unknown = files[formats.index(None)]
-        raise InvalidCommand(f"The format of {unknown.name} is not clear from its name or content: use --format.")
+    formats = _checked(files, given, into)
     if rejects is not None:
-        _check_rejects(rejects, files, known, into)
-    counts, facts, left_alone, count_refused = Counter[str](), Counter[Disposition](), Counter[str](), 0
-    with ExitStack() as opened:
-        refused = None if rejects is None else opened.enter_context(Rejects(rejects, known[0]))
-        for file, step in opened.enter_context(_progress(files, _steps(files, known, into))):
-            counts += step.counts
-            facts += step.facts
-            left_alone += step.left_alone
-            if refused is not None:
-                refused.add(file, step)
-            for refusal in step.refused[: max(MOST_SHOWN - count_refused, 0)]:
-                typer.echo(_reason_line(file, refusal), err=True)
-            count_refused += len(step.refused)
-    if count_refused > MOST_SHOWN:
-        typer.echo(
-            f"... and {count_refused - MOST_SHOWN} more{'' if rejects else ': use --rejects to write them to a file'}.",
-            err=True,
-        )
-    typer.echo(_summary(len(files), counts, facts, left_alone))
-    if count_refused and rejects is not None:
+        _check_rejects(rejects, files, formats, into)
+    tally = Tally()
+    try:
+        with ExitStack() as opened:
+            refused = None if rejects is None else opened.enter_context(Rejects(rejects, formats[0]))
+            for file, step in opened.enter_context(_progress(files, _steps(files, formats, into), quiet=quiet)):
+                for refusal in step.refused[: max(MOST_SHOWN - tally.refused, 0)]:
+                    typer.echo(_reason_line(file, refusal), err=True)
+                tally.add(step, into)
+                if refused is not None:
+                    refused.add(file, step)
+                if signals.asked:
+                    break
+    except OSError as error:
+        raise _stopped(f"{error.filename or 'A file'}: {reason_of(error)}.", FILE_FAILED, tally) from error
+    except ServiceError as error:
+        if not tally.counts:
+            raise
+        raise _stopped(f"{error.__cause__ or error}", DATABASE_FAILED, tally) from error
+    if signals.asked:
+        raise _stopped("The import was interrupted.", signals.code, tally)
+    _print_result(len(files), tally, into, rejects, quiet=quiet)
+    return not tally.refused
+
+
+def _stopped(why: str, code: int, tally: Tally) -> Stopped:
+    done = tally.words if tally.counts else "nothing that was counted"
+    return Stopped(f"{why} Stored until then: {done}. {AGAIN}", code)
+
+
+def _print_result(files: int, tally: Tally, into: Into, rejects: Path | None, *, quiet: bool) -> None:
+    if tally.refused > MOST_SHOWN:
+        more = "" if rejects else ": use --rejects to write them to a file"
+        typer.echo(f"... and {tally.refused - MOST_SHOWN} more{more}.", err=True)
+    if tally.counts["skipped"]:
+        typer.echo(f"The database was busy, so that not everything was tried. {AGAIN}", err=True)
+    if quiet:
+        return
+    for study in tally.moved:
+        typer.echo(f"Note: an export of study {study} was stored in study {into.study}.", err=True)
+    if tally.without_head:
+        which = f"{tally.without_head} file{'s' if tally.without_head > 1 else ''} of lines"
+        typer.echo(f"Note: {which} without the first line of an export, so nothing says if it is whole.", err=True)
+    typer.echo(f"{files} file{'s' if files > 1 else ''}: {tally.words}.")
+    if tally.refused and rejects is not None:
         typer.echo(f"What was refused: {rejects}; why: {reasons_of(rejects)}")
-    return not count_refused
+
+
+def _checked(files: Sequence[Path], given: Format | None, into: Into) -> list[Format]:
+    """The formats of files that can be imported. Raises `InvalidCommand` for any other."""
+    formats = []
+    for file in files:
+        if (objection := objection_to_file(file)) is not None:
+            raise InvalidCommand(f"{file} cannot be imported: {objection}. Nothing was stored.")
+        format = given or format_named(file.name) or (format_of(file) if file.is_file() else None)
+        if format is None:
+            raise InvalidCommand(f"The format of {file.name} is not clear from its name or content: use --format.")
+        if (objection := objection_to_text(file, format)) is not None:
+            raise InvalidCommand(f"{file} cannot be imported: {objection}. Nothing was stored.")
+        formats.append(format)
+    for file, format in zip(files, formats, strict=True):
+        if format == "ndjson" and file.is_file():
+            try:
+                check_exports(file, into)
+            except (Conflict, InvalidDocument) as refused:
+                raise InvalidCommand(f"{file}: {str(refused).removesuffix('.')}. Nothing was stored.") from None
+    return formats
 
 
 def _check_rejects(rejects: Path, files: Sequence[Path], formats: Sequence[Format], into: Into) -> None:
-    """Refuse a file of rejects that would overwrite a file, or would hold a mixture of formats or headers."""
+    """Refuse a file of rejects that cannot be made, or would hold a mixture of formats or headers."""
     for file in (rejects, reasons_of(rejects)):
         if file.exists():
             raise InvalidCommand(f"{file} exists already and is not overwritten.")
-    headers = {_header(file, into) for file in files} if set(formats) == {"csv"} else set()
+    if (objection := objection_to_new_file(rejects)) is not None:
+        raise InvalidCommand(f"{rejects} cannot be written: {objection}. Nothing was stored.")
+    headers = {_header(file, into) for file in files} if set(formats) == {"csv"} and len(files) > 1 else set()
     if len(set(formats)) > 1 or len(headers) > 1:
         raise InvalidCommand(
             "Files of different formats, and tables with different headers, need a file of rejects each."
@@ -104,23 +212,32 @@ def _header(file: Path, into: Into) -> tuple[str, ...]:
 
 def _steps(files: Sequence[Path], formats: Sequence[Format], into: Into) -> Iterator[tuple[Path, Step]]:
     for file, format in zip(files, formats, strict=True):
+        before = FileState.of(file)
         for step in import_file(file, format, into):
             yield file, step
+        if FileState.of(file) != before:
+            last = Step()
+            last.refuse("the file", None, InvalidDocument(CHANGED))
+            yield file, last
 
 
 @contextmanager
-def _progress(files: Sequence[Path], steps: Iterator[tuple[Path, Step]]) -> Iterator[Iterator[tuple[Path, Step]]]:
-    """The same steps. At a terminal, a bar shows how many bytes were read."""
-    if not sys.stderr.isatty():
+def _progress(
+    files: Sequence[Path], steps: Iterator[tuple[Path, Step]], *, quiet: bool
+) -> Iterator[Iterator[tuple[Path, Step]]]:
+    """The same steps. At a terminal, a bar shows how many bytes were read, or of a pipe, how many items."""
+    if quiet or not sys.stderr.isatty():
         yield steps
         return
-    total = sum(file.stat().st_size for file in files)
-    with typer.progressbar(length=total, label="Importing", file=sys.stderr) as bar:
+    sizes = [file.stat().st_size for file in files if file.is_file()]
+    sized = len(sizes) == len(files)
+    length = {"length": sum(sizes)} if sized else {"iterable": iter(()), "show_pos": True}
+    with typer.progressbar(**length, label="Importing", file=sys.stderr) as bar:
 
         def shown() -> Iterator[tuple[Path, Step]]:
             for file, step in steps:
                 yield file, step
-                bar.update(step.read)
+                bar.update(step.read if sized else step.counts.total())
 
         yield shown()
 
@@ -135,14 +252,6 @@ def _reason_line(file: Path, refusal: Refusal) -> str:
 def _brief(fault: Fault) -> str:
     accepted = "" if fault.accepts is None else f" ({fault.accepts.words.rstrip('.')})"
     return f"{fault.pointer} {fault.code}{accepted}".strip()
-
-
-def _summary(files: int, counts: Counter[str], facts: Counter[Disposition], left_alone: Counter[str]) -> str:
-    stored = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status]) or "nothing to store"
-    alone = ", ".join(f"{count:,} {why}" for why, count in sorted(left_alone.items()))
-    kept = ", ".join(f"{facts[each]:,} {each.replace('_', ' ')}" for each in Disposition if facts[each])
-    sums = f"{f'; facts: {kept}' if kept else ''}{f'; left alone: {alone}' if alone else ''}"
-    return f"{files} file{'s' if files > 1 else ''}: {stored}{sums}."
 
 
 def print_proposals(rehearsed: Database, study: str) -> None:
@@ -223,40 +332,69 @@ def _new_private_file(file: Path) -> BinaryIO:
     return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def export_to(database: Database, study: str, output: Path | None) -> None:
-    """Write the timelines of a study to the standard output, or to a file, which appears when it is complete."""
-    revision, lines = export_study(database, study)
-    audit.note_command(database, "export", "everyone", study=study, revision=revision)
-    if output is None:
-        count = _write_lines(lines, sys.stdout.buffer)
-    else:
+def export_to(database: Database, study: str, output: Path | None, *, quiet: bool = False) -> None:
+    """Write an export to the standard output or to a file, which appears when it is complete.
+
+    Raises `NotFound`, and `InvalidCommand` where no file can be made.
+    """
+    head, lines = export_study(database, study)
+    with _complete_file(output) as file:
+        audit.note_command(database, "export", "everyone", study=study, revision=head.revision)
+        seen = _write_export(file, head, lines)
+    if not quiet:
+        typer.echo(f"Study {study} at revision {head.revision}: {seen.count} lines.", err=True)
+
+
+@contextmanager
+def _complete_file(output: Path | None) -> Iterator[BinaryIO]:
+    """A file that is at its place when the block ends without an error. After an error nothing of it is left."""
+    if output is not None and (output.is_file() or not output.exists()):
+        if (objection := objection_to_new_file(output)) is not None:
+            raise InvalidCommand(f"{output} cannot be written: {objection}. Nothing was written.")
         unfinished = output.with_name(output.name + ".part")
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            count = _write_lines(lines, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(output)
-    typer.echo(f"Study {study} at revision {revision}: {count} lines.", err=True)
+        try:
+            unfinished.unlink(missing_ok=True)
+            with _new_private_file(unfinished) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(output)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    elif output is not None and output.is_dir():
+        raise InvalidCommand(f"{output} cannot be written: it is a directory. Nothing was written.")
+    else:
+        with TemporaryFile() as file, ExitStack() as opened:
+            yield file
+            file.seek(0)
+            to = sys.stdout.buffer if output is None else opened.enter_context(output.open("wb"))
+            shutil.copyfileobj(file, to)
+            to.flush()
 
 
-def _write_lines(lines: Iterable[bytes], to: BinaryIO) -> int:
-    count = 0
+def _write_export(file: BinaryIO, head: ExportHead, lines: Iterable[bytes]) -> LinesSeen:
+    """Write the first line of an export when the lines after it are known."""
+    seen = LinesSeen()
+    file.write(head.line())
     for line in lines:
-        to.write(line)
-        count += 1
-    to.flush()
-    return count
+        file.write(line)
+        seen.add(line)
+    file.seek(0)
+    file.write(head.model_copy(update={"lines": seen.count, "digest": seen.digest}).line())
+    return seen
 
 
-def export_study(database: Database, study: str) -> tuple[int, Iterator[bytes]]:
-    """The number of the latest revision of a study, and its timelines as lines, in the order of the patients.
+def export_study(database: Database, study: str) -> tuple[ExportHead, Iterator[bytes]]:
+    """The first line of an export of the latest revision of a study, without what follows from the others, and these:
+    its timelines, in the order of the patients.
 
     A revision never changes, so all lines show one state, also when the export takes long. Only a person who is erased
     in the meantime is left out. Facts that were withdrawn or superseded are not exported. Raises `NotFound`.
     """
     with study_at(database, study) as found:
-        revision = found.revision
-    return revision, _timeline_lines(partial(study_at, database, study, AsOf(revision), though_erased=True))
+        head = ExportHead(study=study, revision=found.revision, pseudonyms=found.pseudonyms_made_with())
+    at = AsOf(head.revision)
+    return head, _timeline_lines(partial(study_at, database, study, at, though_erased=True))
 
 
 def _timeline_lines(open_study: OpenStudy) -> Iterator[bytes]:

@@ -76,7 +76,7 @@ def groups(file: Path, cutter: Cutter) -> Iterator[tuple[int, list[Line]]]:
     with file.open("rb") as opened:
         more = True
         while more:
-            part = opened.read(PART)
+            part = opened.read1(PART)  # of a pipe, what has come until now
             read, more = read + len(part), bool(part)
             for line in cutter.feed(part) if more else cutter.end():
                 if group.add(line):

@@ -37,6 +37,7 @@ from app.readers.streams import Elements, Line, Lines
 from app.readers.tables import Dialect
 from app.store.engine import Database
 from app.submission.batches import ItemOutcome, facts_of, lost, store_table
+from app.submission.exports import Exports, ReadExport
 from app.submission.feeds import read_feed
 from app.submission.loop import PAUSES
 from app.submission.receipts import joined
@@ -56,6 +57,7 @@ class Into:
     """The study that files are imported into, and what is needed to read them.
 
     `longest` is the size in bytes of the largest piece (line, element, message or part of a table) that is read.
+    `moved_from` is another study whose exports are taken, too.
     """
 
     database: Database
@@ -63,6 +65,7 @@ class Into:
     secret: str | None
     longest: int
     dialect: Dialect = field(default_factory=Dialect)
+    moved_from: str | None = None
 
 
 class Refusal(NamedTuple):
@@ -80,7 +83,8 @@ class Step:
     `read` is the number of bytes that were read for it. `counts` counts the items by their status: timelines,
     resources, messages, or the rows of one patient. `facts` counts the facts of their receipts by disposition.
     `left_alone` counts what the service does not keep, by its sort.
-    `head` is the text that must come before refused rows to make a file of them: the header of a table.
+    `head` is the text that must come before refused rows to make a file of them: the header of a table. `exports` are
+    those that a file of lines had; it is given with the last step of such a file.
     """
 
     read: int = 0
@@ -89,6 +93,7 @@ class Step:
     left_alone: Counter[str] = field(default_factory=Counter)
     refused: list[Refusal] = field(default_factory=list)
     head: bytes = b""
+    exports: list[ReadExport] | None = None
 
     def refuse(self, place: str, text: bytes | None, error: ServiceError) -> None:
         """Count a piece that was not stored: as skipped where the database was busy, else as rejected."""
@@ -116,12 +121,39 @@ def import_file(file: Path, format: Format, into: Into) -> Iterator[Step]:
 
 
 def _import_timelines(file: Path, cutter: Cutter, unit: str, format: str, into: Into) -> Iterator[Step]:
-    stream = Stream(into.database, into.study, format, into.longest, secret=into.secret, client=COMMAND)
+    stream = Stream(
+        into.database, into.study, format, into.longest, secret=into.secret, client=COMMAND, moved_from=into.moved_from
+    )
+    lines = isinstance(cutter, Lines)
     for read, group in groups(file, cutter):
         step = Step(read)
-        for line, outcome in zip(group, stream.store(group), strict=True):
+        items = stream.exports.timelines(group) if lines else group
+        for line, outcome in zip(items, stream.store(items), strict=True):
             _count_item(step, f"{unit} {line.number}", line.text, outcome)
         yield step
+    if lines:
+        last = Step(exports=stream.exports.read)
+        for each in stream.exports.read:
+            if not each.is_whole:
+                last.refuse("the file", None, InvalidDocument(f"{each.objection}; what is stored stays."))
+        yield last
+
+
+def check_exports(file: Path, into: Into) -> None:
+    """Read a file of lines without storing it, if it begins as an export.
+
+    Raises `InvalidDocument` if an export in it is not whole, and `Conflict` if the study does not take it.
+    """
+    exports = Exports(into.database, into.study, into.secret, into.moved_from)
+    for _, group in groups(file, Lines(into.longest)):
+        exports.timelines(group)
+        for refusal in exports.refused.values():
+            raise refusal
+        if group and not exports.read:
+            return
+    for each in exports.read:
+        if not each.is_whole:
+            raise InvalidDocument(f"{each.objection}. Without its first line it is imported as it is")
 
 
 def _count_item(step: Step, place: str, text: bytes | None, outcome: ItemOutcome) -> None:

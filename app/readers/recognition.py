@@ -33,8 +33,8 @@ def format_of(file: Path) -> Format | None:
 
 
 def has_lines(file: Path, longest: int = 16_000_000) -> bool:
-    """Whether each line of a file is a JSON document, judged by its name and its first line."""
-    if file.name.lower().endswith(_LINES):
+    """Whether each line of a file is a JSON document, judged by its name and its first line; always of a pipe."""
+    if file.name.lower().endswith(_LINES) or not file.is_file():
         return True
     with file.open("rb") as opened:
         return begins_with_line(opened, longest)

@@ -54,6 +54,8 @@ class NativePatients:
     now: int
     declared: studies.FeedDefinition | None = field(default=None, init=False)
     """What the study declares of its feeds, if it was read in the transaction that stores the patients."""
+    made_with: str | None = field(default=None, init=False)
+    """The fingerprint of the key of the study, if pseudonyms that were made with it are named as such."""
     _feed: Feed | None = field(default=None, init=False)
     _medical_records: bool = field(default=False, init=False)
 
@@ -104,6 +106,8 @@ class NativePatients:
     def _remember_key(self, transaction: Transaction) -> None:
         if self._feed is not None:
             remember_key(transaction, self.study, self._feed)
+        elif self.made_with is not None:
+            studies.remember_pseudonym_key(transaction, self.study, self.made_with)
 
     def _declared(self, transaction: Transaction) -> studies.FeedDefinition:
         """What the study declares of its feeds, where a new patient may be added."""

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from functools import partial
 
 from app.readers.budget import restart_time
-from app.readers.json_timelines import read_item
+from app.readers.json_timelines import Item, read_item
 from app.readers.streams import Line
 from app.store import studies
 from app.store.engine import Database
 from app.store.gc_pause import gc_paused
 from app.submission import loop
 from app.submission.batches import ItemOutcome, ItemStatus, content_of, facts_of, outcome_of
+from app.submission.exports import Exports
 from app.submission.native_patients import NativePatients
 from app.timeline.receipts import Disposition
 from app.timeline.times import latest_acceptable, microseconds
@@ -44,7 +45,7 @@ class Stream:
     """A stream of timelines of at most `longest` bytes. `counts` has the number of outcomes of each status so far,
     `facts` the number of facts of each disposition.
 
-    `secret` replaces numbers of patients. `full`: as of `Submitter`.
+    `secret` replaces numbers of patients. `full`: as of `Submitter`. `moved_from`: as of `Exports`.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Stream:
         secret: str | None = None,
         client: str | None = None,
         full: bool = False,
+        moved_from: str | None = None,
     ) -> None:
         self.longest = longest
+        self.exports = Exports(database, study, secret, moved_from)
         self._secret = secret
         self.counts: Counter[ItemStatus] = Counter()
         self.facts: Counter[Disposition] = Counter()
@@ -71,6 +74,8 @@ class Stream:
 
     def store(self, lines: Sequence[Line]) -> list[ItemOutcome]:
         """Read and store a group of lines. Returns the outcome of each, in their order, after COMMIT.
+
+        The first lines of `exports` are no timelines: `exports.timelines` takes them out before.
 
         While the database is busy, the group is tried again a few times. Then this group and all later ones are
         skipped. If it is the first group, `Busy` is raised instead. Raises `NotFound` for an unknown study.
@@ -88,8 +93,12 @@ class Stream:
         latest = latest_acceptable(now)
         submitter = self._submitter
         patients = NativePatients(submitter.database, submitter.study, self._secret, submitter.received_at)
+        patients.made_with = self.exports.made_with
+        refused = self.exports.refused
         items = [
-            read_item(i, line.text, latest, self.longest, patients.who)
+            Item(i, None, refused[line.number])
+            if line.number in refused
+            else read_item(i, line.text, latest, self.longest, patients.who)
             for i, line in enumerate(lines, self.counts.total())
         ]
         results = submitter.group([content_of(item) for item in items], partial(patients.add_each, submitter))

@@ -77,11 +77,16 @@ class TestThereAndBackAgain:
         assert (written.exit_code, written.stdout) == (0, "")
         assert "17 lines" in written.stderr
         at.study("again")
-        read = at.run("import", file, "--study", "again")
+        read = at.run("import", file, "--study", "again", "--moved-from", "trial")
         assert (read.exit_code, read.stdout) == (0, "1 file: 17 created; facts: 1,673 kept.\n")
         assert at.read("again") == at.read("trial")
         assert at.digest("again") == at.digest("trial")
-        assert at.run("export", "--study", "again").stdout_bytes == file.read_bytes()
+        head, *lines = file.read_bytes().splitlines(keepends=True)
+        again = at.run("export", "--study", "again").stdout_bytes.splitlines(keepends=True)
+        assert again[1:] == lines
+        assert json.loads(again[0])["export"]["digest"] == json.loads(head)["export"]["digest"]
+        assert at.run("import", file, "--study", "trial").stdout == "1 file: 17 unchanged; facts: 1,673 kept.\n"
+        file.write_bytes(b"".join(lines))  # as version 0.1.0 wrote it
         assert at.run("import", file, "--study", "again").stdout == "1 file: 17 unchanged; facts: 1,673 kept.\n"
 
     def test_a_patient_with_very_many_facts_takes_several_lines(self, here, monkeypatch):
@@ -90,17 +95,17 @@ class TestThereAndBackAgain:
         here.run("import", TIMELINES, "--study", "trial")
         file = here.folder / "all.ndjson"
         assert here.run("export", "--study", "trial", "--output", file).exit_code == 0
-        lines = [json.loads(line) for line in file.read_bytes().splitlines()]
+        lines = [json.loads(line) for line in file.read_bytes().splitlines()][1:]
         assert max(sum(map(len, (line.get("labs", ()), line.get("assessments", ())))) for line in lines) == 30
         here.study("again")
-        assert here.run("import", file, "--study", "again").exit_code == 0
+        assert here.run("import", file, "--study", "again", "--moved-from", "trial").exit_code == 0
         assert here.read("again") == here.read("trial")
         assert here.digest("again") == here.digest("trial")
 
     def test_an_export_is_of_one_revision_and_without_a_person_erased_meanwhile(self, here):
         here.run("import", here.write("x.ndjson", [timeline(f"P{n}", CK) for n in range(5)]), "--study", "trial")
         database = Database(here.url)
-        revision, lines = command.export_study(database, "trial")
+        head, lines = command.export_study(database, "trial")
         first = next(lines)
         here.client.post("/v1/studies/trial/patients/P3/events", json=timeline("P3", CK | {"time": "2005-04-01"}))
         here.client.post("/v1/studies/trial/patients/P9/events", json=timeline("P9", CK))
@@ -111,7 +116,7 @@ class TestThereAndBackAgain:
         rest = list(lines)
         database.dispose()
         exported = [json.loads(line) for line in (first, *rest)]
-        assert revision == 5
+        assert head.revision == 5
         assert [each["patient"]["id"] for each in exported] == ["P0", "P1", "P3", "P4"]
         assert [len(each["labs"]) for each in exported] == [1] * 4
 
