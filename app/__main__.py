@@ -297,8 +297,7 @@ def import_(
 
     words = frozenset(word.strip() for word in missing.split(","))
     dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
-    at_once = rehearse or not all(map(Path.is_file, files))  # nobody knows when a pipe has more
-    with audit.command("import"), database_of(settings) as database, Interruption(at_once=at_once) as signals:
+    with audit.command("import"), database_of(settings) as database, Interruption(at_once=rehearse) as signals:
         try:
             with rehearsal(database, study) if rehearse else nullcontext(database) as target:
                 into = Into(target, study, settings.secret, settings.max_body_bytes, dialect, moved_from)

@@ -44,6 +44,7 @@ MOST_SHOWN = 20
 DATABASE_FAILED = 3
 """The exit code where the database failed."""
 AGAIN = "Run the command again: what is stored is not stored twice."
+INTERRUPTED = "The import was interrupted."
 CHANGED = "It was changed while it was read: import it again when nobody writes to it."
 STATUSES = ("created", "changed", "unchanged", "stale", "skipped", "rejected")
 PAGE = 100
@@ -124,6 +125,7 @@ def import_files(
     if rejects is not None:
         _check_rejects(rejects, files, formats, into)
     tally = Tally()
+    signals.waiting = not all(map(Path.is_file, files))  # nobody knows when a pipe has more
     try:
         with ExitStack() as opened:
             refused = None if rejects is None else opened.enter_context(Rejects(rejects, formats[0]))
@@ -135,6 +137,10 @@ def import_files(
                     refused.add(file, step)
                 if signals.asked:
                     break
+    except SystemExit as end:
+        if signals.at_once:
+            raise
+        raise _stopped(INTERRUPTED, signals.code, tally) from end
     except OSError as error:
         raise _stopped(f"{error.filename or 'A file'}: {reason_of(error)}.", FILE_FAILED, tally) from error
     except ServiceError as error:
@@ -142,7 +148,7 @@ def import_files(
             raise
         raise _stopped(f"{error.__cause__ or error}", DATABASE_FAILED, tally) from error
     if signals.asked:
-        raise _stopped("The import was interrupted.", signals.code, tally)
+        raise _stopped(INTERRUPTED, signals.code, tally)
     _print_result(len(files), tally, into, rejects, quiet=quiet)
     return not tally.refused
 

@@ -50,12 +50,13 @@ class Interruption:
     """Signals that ask a command to end, inside the block.
 
     The first one is noted in `asked`, so that what is being stored is counted first. The second one, or with `at_once`
-    the first, ends the block.
+    or while the command is `waiting` for a pipe the first, ends the block.
     """
 
     def __init__(self, *, at_once: bool = False) -> None:
         self.asked: int | None = None
-        self._at_once = at_once
+        self.at_once = at_once
+        self.waiting = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -75,5 +76,5 @@ class Interruption:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         again, self.asked = self.asked is not None, number
-        if again or self._at_once:
+        if again or self.at_once or self.waiting:
             raise SystemExit(self.code)
