@@ -74,7 +74,7 @@ class Stopped(Exception):
 
 
 @dataclass(slots=True)
-class Tally:
+class ImportTally:
     """What an import has done until now."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -124,7 +124,7 @@ def import_files(
     formats = _checked(files, given, into)
     if rejects is not None:
         _check_rejects(rejects, files, formats, into)
-    tally = Tally()
+    tally = ImportTally()
     signals.waiting = not all(map(Path.is_file, files))  # nobody knows when a pipe has more
     try:
         with ExitStack() as opened:
@@ -153,12 +153,12 @@ def import_files(
     return not tally.refused
 
 
-def _stopped(why: str, code: int, tally: Tally) -> Stopped:
+def _stopped(why: str, code: int, tally: ImportTally) -> Stopped:
     done = tally.words if tally.counts else "nothing that was counted"
     return Stopped(f"{why} Stored until then: {done}. {AGAIN}", code)
 
 
-def _print_result(files: int, tally: Tally, into: Into, rejects: Path | None, *, quiet: bool) -> None:
+def _print_result(files: int, tally: ImportTally, into: Into, rejects: Path | None, *, quiet: bool) -> None:
     if tally.refused > MOST_SHOWN:
         more = "" if rejects else ": use --rejects to write them to a file"
         typer.echo(f"... and {tally.refused - MOST_SHOWN} more{more}.", err=True)

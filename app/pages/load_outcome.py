@@ -143,6 +143,8 @@ class LoadOutcome:
         self._propose(line.get("proposals"))
         if line.get("stopped"):
             self.problems.append("Too many lines were refused, so that the last lines were not read.")
+        if not all(each["whole"] for each in line.get("exports", ())):
+            self.problems.append("This export was cut or edited: it does not have the lines that its first line names.")
 
     def _add_item(self, item: Mapping[str, Any]) -> None:
         self.items[item["status"]] += 1

@@ -43,6 +43,35 @@ def test_the_three_lines_print_what_the_readme_says(fresh_demo):
                 assert line in given, f"{line!r} does not follow in the answer of {command}"
 
 
+def test_three_commands_lead_from_nothing_to_an_answer(tmp_path):
+    """The shell runs them as they are printed, with a `curl` that prints its arguments."""
+    block = re.search(r"## For the integration engineer.*?```console\n(.*?)```", README, re.DOTALL)[1]
+    parts = [
+        re.split(r"^\{$", part, maxsplit=1, flags=re.MULTILINE)
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    ]
+    assert len(parts) == 3
+    with service(f"sqlite:///{tmp_path / 'x.db'}") as client:
+        for command, *printed in parts:
+            script = "curl() { printf '%s\\0' \"$@\"; }\n" + command
+            words = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split(
+                "\0"
+            )[:-1]
+            [url] = [word for word in words if word.startswith("localhost")]
+            body = words[words.index("-d") + 1] if "-d" in words else None
+            method = words[words.index("-X") + 1] if "-X" in words else "GET"
+            headers = {"content-type": "application/json"} if body else {}
+            answer = client.request(method, f"http://{url}", headers=headers, content=body)
+            assert answer.status_code in {200, 201}, answer.text
+            given = iter(answer.text.splitlines())
+            for line in "".join(printed).rstrip("\n").splitlines():
+                if line.strip() not in {"", "..."}:
+                    assert line in given, f"{line!r} does not follow in the answer of {command}"
+        results = answer.json()["results"]
+    assert {(each["measure"], each["rate"], each["reason"]) for each in results} == {
+        ("CK", 1, None), ("MMT", 1, None), ("ADL", 1, None)}  # fmt: skip
+
+
 def test_the_lines_for_feeds_store_one_result_each(fresh_demo):
     """The shell runs the lines as they are printed, with a `curl` that prints its arguments."""
     block = re.search(r"### Feeds.*?```console\n(.*?)```", README, re.DOTALL)[1]

@@ -1,6 +1,8 @@
 """The page that takes files: each kind is found, rehearsed and loaded; every other file is refused in words."""
 
+import hashlib
 import html
+import json
 import re
 import tempfile
 
@@ -263,3 +265,14 @@ def test_a_file_without_the_token_of_the_session_is_not_loaded(service):
     )
     assert "a is loaded" in words(sent.text)
     assert service.client().get("/v1/studies/mine").json()["revision"] == 1
+
+
+def test_an_export_that_was_cut_is_said_to_be_so(trial):
+    lines = TIMELINE % 1 + "\n" + TIMELINE % 2 + "\n"
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    head = {"form": 1, "study": "trial", "revision": 2, "pseudonyms": None, "lines": 2, "digest": f"sha256:{digest}"}
+    whole = json.dumps({"export": head}) + "\n" + lines
+    status, text = send(trial, whole, "a.ndjson")
+    assert (status, "cut or edited" in text, "line 1" in text) == (200, False, False)
+    assert "cut or edited" in send(trial, whole[:-10] + "\n", "a.ndjson")[1]
+    assert "export of study other" in send(trial, whole.replace("trial", "other"), "a.ndjson")[1]
