@@ -1,5 +1,6 @@
 """How a command ends before its end: because a file, a disk or a pipe fails, or because of a signal."""
 
+import errno
 import os
 import resource
 import signal
@@ -14,6 +15,7 @@ from typer.core import TyperGroup
 FILE_FAILED = 4
 """The exit code where a file, a disk or a pipe failed on the way."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OF_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Commands(TyperGroup):
@@ -28,6 +30,8 @@ class Commands(TyperGroup):
             finally:
                 sys.stdout.flush()
         except OSError as error:
+            if error.filename is None and error.errno not in _OF_OUTPUT:
+                raise
             if error.filename is None:  # what the output could not take is not tried again at the end of the process
                 with suppress(ValueError, OSError):
                     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
