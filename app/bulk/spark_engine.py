@@ -23,7 +23,7 @@ import numpy as np
 
 from app import SOFTWARE
 from app.bulk.study_files import Checks, DerivedBatch, StudyFiles, UnusableStudyFiles, checked, schema
-from app.derive.parts import Wanted, part_of
+from app.derive.parts import PartsRead, part_of
 from app.timeline import cohort_batches
 from app.timeline.cohort_batches import Batch
 
@@ -51,7 +51,7 @@ class Deriving:
     """What a machine of the cluster does with its batches."""
 
     checks: Checks
-    wanted: Wanted
+    wanted: PartsRead
     versions: tuple[str, ...]
 
     def __call__(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -81,7 +81,7 @@ def versions() -> tuple[str, ...]:
 
 
 def derived_parts(
-    place: str, master: str | None, settings: Mapping[str, str], files: StudyFiles, wanted: Wanted
+    place: str, master: str | None, settings: Mapping[str, str], files: StudyFiles, wanted: PartsRead
 ) -> Iterator[DerivedBatch]:
     """What was derived of each batch, in any order. Raises `NoEngine` and `UnusableStudyFiles`."""
     require_engine(master)

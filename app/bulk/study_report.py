@@ -14,7 +14,7 @@ from app.analyses.preset_difference import compared_with
 from app.analyses.without_effect import SMALL
 from app.bulk import spark_engine, study_files
 from app.bulk.study_files import DerivedBatch, ExportedFrom, StudyFiles
-from app.derive.parts import Wanted, joined, measures_read, part_of
+from app.derive.parts import PartsRead, joined, measures_read, part_of
 from app.derive.study import DerivedStudy
 from app.protocol.presets import differs_from_preset
 from app.store import audit
@@ -44,18 +44,20 @@ def report_on_spark(place: str, master: str | None, settings: Mapping[str, str])
     return _report(place, partial(spark_engine.derived_parts, place, master, settings))
 
 
-def _derived_here(place: str, files: StudyFiles, wanted: Wanted) -> Iterator[DerivedBatch]:
+def _derived_here(place: str, files: StudyFiles, wanted: PartsRead) -> Iterator[DerivedBatch]:
     for counts, cohort in study_files.read(place, files):
         yield counts, cohort.digests, part_of(cohort, wanted)
 
 
-def _report(place: str, derived: Callable[[StudyFiles, Wanted], Iterable[DerivedBatch]]) -> bytes:
+def _report(place: str, derived: Callable[[StudyFiles, PartsRead], Iterable[DerivedBatch]]) -> bytes:
     """The report of the files from what an engine derives of them. It simulates in a small study, and needs all facts
     of such a study for this.
     """
     files = study_files.listed(place)
     protocol, small = files.declared, sum(files.values_sent.values()) <= SMALL
-    wanted = Wanted((protocol, *compared_with(protocol)), measures_read(files.values_sent, protocol), all_facts=small)
+    wanted = PartsRead(
+        (protocol, *compared_with(protocol)), measures_read(files.values_sent, protocol), all_facts=small
+    )
     found: Counter[int] = Counter()
     digests, parts = [], []
     for counts, of_part, part in derived(files, wanted):

@@ -61,7 +61,7 @@ def measures_read(sent: Iterable[str], protocol: Protocol) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PartsRead:
     """What the report reads of a study: under the first protocol, and to compare it with the others. `measures` are
     those of `measures_read` of the whole study; it is the same for all parts.
     """
@@ -71,7 +71,7 @@ class Wanted:
     all_facts: bool = False
 
 
-def part_of(cohort: Cohort, wanted: Wanted) -> StudyPart:
+def part_of(cohort: Cohort, wanted: PartsRead) -> StudyPart:
     """What the report reads of these patients."""
     study = DerivedStudy(cohort, wanted.protocols[0])
     derived = (
@@ -98,7 +98,7 @@ def _without_values(cohort: Cohort) -> Cohort:
     return replace(cohort, labs=cohort.labs.where(none), assessments=cohort.assessments.where(none))
 
 
-def joined(parts: Sequence[StudyPart], wanted: Wanted) -> DerivedStudy:
+def joined(parts: Sequence[StudyPart], wanted: PartsRead) -> DerivedStudy:
     """The study of the patients of all parts, at least one, in the order of their identifiers.
 
     Raises `ValueError` if a patient is in it twice.
