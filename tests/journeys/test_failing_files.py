@@ -70,6 +70,12 @@ def limited() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
 
+def with_core() -> None:
+    """Let the process leave a copy of its memory, as far as this machine allows."""
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+
+
 def lines(count: int = MANY) -> list[object]:
     return [timeline(f"P{n:05}", CK | {"id": str(n), "source": "A"}) for n in range(count)]
 
@@ -238,7 +244,8 @@ class TestStopped:
         )
 
     def test_one_that_waits_for_a_pipe_ends_at_once_and_would_leave_no_core(self, here):
-        process = begun(here, "import", "/dev/stdin", "--study", "trial", "--format", "ndjson", stdin=subprocess.PIPE)
+        words = ("import", "/dev/stdin", "--study", "trial", "--format", "ndjson")
+        process = begun(here, *words, stdin=subprocess.PIPE, preexec_fn=with_core)
         process.stdin.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines(101)))
         process.stdin.flush()
         wait_until_stored(here, process)
