@@ -466,7 +466,7 @@ class FactVersion(BaseModel):
         "- `superseded`: a greater version replaced it.\n"
         "- `withdrawn`: its source withdrew the fact (status `entered-in-error` or `cancelled`).\n"
         "- `withdrawal`: this version says that the fact is withdrawn.\n"
-        "- `left_out`: a PUT of the timeline left the fact out.\n"
+        "- `left_out`: a PUT of the timeline left the fact out, or a later merge turned a merge round.\n"
         "- `late`: a greater version was stored before it arrived. It never stood.",
         examples=["superseded"],
     )
