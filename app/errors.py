@@ -54,6 +54,7 @@ class FaultCode(StrEnum):
     NO_SUBJECT = "no_subject"
     AMBIGUOUS_SUBJECT = "ambiguous_subject"
     UNKNOWN_REFERENCE = "unknown_reference"
+    ERASED = "erased"
     UNKNOWN_MODIFIER = "unknown_modifier"
     AMBIGUOUS_TIME = "ambiguous_time"
     VALUE_AND_REASON = "value_and_reason"
@@ -105,6 +106,7 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.CODE_CONFLICT: "The codes contradict each other, or the text names another analyte: CK-MB is not CK.",
     FaultCode.NO_SUBJECT: "It is not stated which patient this is about.",
     FaultCode.AMBIGUOUS_SUBJECT: "Several identifiers are given, and the study declares no authority that selects one.",
+    FaultCode.ERASED: "The data of this person were erased from the study, and no new data are stored.",
     FaultCode.UNKNOWN_REFERENCE: "The reference points to nothing in this submission or study; none is fetched.",
     FaultCode.UNKNOWN_MODIFIER: "This modifier is not known here. It may change the meaning and cannot be ignored.",
     FaultCode.AMBIGUOUS_TIME: "This local time does not exist on that day, or exists twice; send it with its offset.",

@@ -69,6 +69,7 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
     FaultCode.CODE_CONFLICT: "code-invalid",
     FaultCode.NO_SUBJECT: "required",
     FaultCode.AMBIGUOUS_SUBJECT: "multiple-matches",
+    FaultCode.ERASED: "deleted",
     FaultCode.UNKNOWN_REFERENCE: "not-found",
     FaultCode.UNKNOWN_MODIFIER: "extension",
     FaultCode.AMBIGUOUS_TIME: "value",

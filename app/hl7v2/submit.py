@@ -31,7 +31,6 @@ from app.timeline.receipts import Disposition, NotKept, Receipt, ReceiptLine
 
 FORMAT = "hl7v2"
 _SEGMENTS = {name: i for i, name in enumerate(("MSH", "EVN", "PID", "MRG", "OBR", "SPM", "OBX"))}
-_ERASED = "The data of this person were erased from the study, and no new data are stored."
 _NOT_AT_FAULT = frozenset({*NotKept, FaultCode.UNKNOWN_REFERENCE})
 """Reasons for which a result is set aside although its sender has nothing to correct."""
 
@@ -152,7 +151,7 @@ def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes], proposals:
             submitter.count_charset(envelope.unknown_charset)
         return _refused(envelope, "AE", refusal.faults, proposals())
     except Erased:
-        return _refused(envelope, "AE", [Fault("PID-3", FaultCode.UNKNOWN_REFERENCE, _ERASED)], proposals())
+        return _refused(envelope, "AE", [Fault("PID-3", FaultCode.ERASED)], proposals())
     receipts = [] if submission is None else [outcome.receipt for outcome in submission.outcomes]
     if submission is None:
         submitter.count_receipt(_receipt(read.lines))

@@ -347,7 +347,7 @@ def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
     reply = refused(trial_here, oru())
     assert reply[0] == "MSA|AE|4711"
     assert reply[1] == (
-        "ERR||PID^1^3|204^Unknown key identifier^HL70357|E|unknown_reference|||"
+        "ERR||PID^1^3|204^Unknown key identifier^HL70357^erased^Person erased^99MYO|E|erased|||"
         "The data of this person were erased from the study, and no new data are stored."
     )
 
