@@ -201,9 +201,14 @@ def test_a_message_that_another_interrupts_is_not_answered_and_both_are_kept(lis
 @pytest.mark.parametrize(
     ("sent", "settings", "reason"),
     [
-        (START + b"half", {"patience": 0.2}, "slow"),
-        (b"GET / HTTP/1.1", {"patience": 0.2}, "slow"),
-        (b"x" * 2_000, {}, "framing-malformed"),
+        (START + b"half", {"patience": 0.2}, "slow why=no_end"),
+        (START + b"whole\x1c\n", {"patience": 0.2}, "slow why=no_carriage_return"),
+        (b"GET / HTTP/1.1", {"patience": 0.2}, "slow why=http"),
+        (b"\x16\x03\x01" + b"hello" * 20, {"patience": 0.2}, "slow why=tls"),
+        (b"\r\nMSH|^~\\&|LAB", {"patience": 0.2}, "slow why=message_without_frame"),
+        (b"x" * 2_000, {}, "framing-malformed why=no_frame"),
+        (START + b"x" * 2_000, {}, "framing-too_long why=no_end"),
+        (START + b"one" + START + b"two\x1c\r", {}, "framing-malformed why=frame_in_frame"),
         (b"", {"idle": 0.2}, "idle"),
         (b"\r\n\r\n", {"idle": 0.2, "patience": 0.01}, "idle"),
     ],
@@ -215,8 +220,8 @@ def test_a_sender_that_does_not_send_messages_is_left(listen, letters, caplog, s
         sender.socket.sendall(sent)
         assert sender.answer() is None
         server.end()
-    assert f"end={reason}" in log()
-    assert list(letters.all()) == []
+    assert log().endswith(f"end={reason}")
+    assert (list(letters.all()) == []) == (not reason.startswith("framing") or reason.endswith("no_frame"))
 
 
 def test_a_sender_that_trickles_a_message_has_no_more_time_than_another(listen, caplog):
