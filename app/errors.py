@@ -67,6 +67,7 @@ class FaultCode(StrEnum):
     REPEATED_COLUMN = "repeated_column"
     UNKNOWN_ENCODING = "unknown_encoding"
     REUSED_KEY = "reused_key"
+    LETTERS_UNAVAILABLE = "letters_unavailable"
 
 
 SENTENCES: dict[FaultCode, str] = {
@@ -119,6 +120,8 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_COLUMN: "The header names a column that is not documented.",
     FaultCode.REPEATED_COLUMN: "The header names a column twice.",
     FaultCode.UNKNOWN_ENCODING: "The character set is not declared, is not known, or does not match the bytes.",
+    FaultCode.LETTERS_UNAVAILABLE: "The message is refused and cannot be kept, because the directory of dead letters "
+    "is full or cannot be used: send it again.",
     FaultCode.REUSED_KEY: "This Idempotency-Key was sent before, with another request; each request needs its own.",
 }
 

@@ -83,6 +83,7 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
     FaultCode.REPEATED_COLUMN: "structure",
     FaultCode.UNKNOWN_ENCODING: "structure",
     FaultCode.REUSED_KEY: "conflict",
+    FaultCode.LETTERS_UNAVAILABLE: "no-store",
 }
 """The issue type (R4 code system `issue-type`) of each fault."""
 

@@ -48,6 +48,7 @@ _ERRORS = {
     "203": "Unsupported version id",
     "204": "Unknown key identifier",
     "205": "Duplicate key identifier",
+    "207": "Application internal error",
 }
 """The codes of HL7 table 0357 that are used."""
 _ERROR_OF: dict[FaultCode, str] = {
@@ -65,6 +66,7 @@ _ERROR_OF: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_REFERENCE: "204",
     FaultCode.ERASED: "204",
     FaultCode.CONFLICTING_DUPLICATE: "205",
+    FaultCode.LETTERS_UNAVAILABLE: "207",
 }
 """The code of a fault in table 0357; any other fault is a data type error."""
 _NAMED_ERRORS = {FaultCode.ERASED: "erased^Person erased^99MYO"}
@@ -227,14 +229,16 @@ def _remark_segment(remark: _Remark) -> str:
     return _segment("ERR", "", place, f"{error}^{_ERRORS[error]}^HL70357", remark.severity, remark.code, *written)
 
 
-def batch_acknowledgement(header: Envelope, acknowledgements: Sequence[bytes], faults: Sequence[Fault] = ()) -> bytes:
+def batch_acknowledgement(
+    header: Envelope, acknowledgements: Sequence[bytes], faults: Sequence[Fault] = (), code: Code = "AE"
+) -> bytes:
     """The acknowledgements of the messages of a batch, written as a batch; b"" if the senders want none.
 
     Faults of the batch itself are in one more acknowledgement, with the control id of the batch (BHS-11).
     """
     sent = [ack for ack in acknowledgements if ack]
     if faults:
-        sent.append(acknowledgement(header, "AE", faults))
+        sent.append(acknowledgement(header, code, faults))
     if acknowledgements and not sent:
         return b""
     names = [*header.receiver, *header.sender]

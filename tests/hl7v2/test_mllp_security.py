@@ -14,7 +14,7 @@ from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_connection import Limits, certificate_names
 from app.hl7v2.mllp_listener import Listener, accepted_names, may_send, objection_to_exposure, tls_context
 from app.settings import Settings
-from tests.hl7v2.conftest import Running, logged, reply
+from tests.hl7v2.conftest import Running, logged, reply, until
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened on
 
@@ -82,6 +82,7 @@ def test_an_old_version_of_tls_is_not_spoken(listen, folder, caplog):
         server = listen(context=tls_context(settings(folder)))
         with pytest.raises(ssl.SSLError):
             server.sender(wrapping(folder, maximum_version=ssl.TLSVersion.TLSv1_1))
+        until(log)
         server.end()
     words = r"unsupported_protocol|unexpected_message"  # which of the two sides notices it first
     assert re.fullmatch(rf"event=turned-away sender=127\.0\.0\.1 why=handshake tls=({words})", log())
@@ -105,6 +106,7 @@ def test_a_sender_that_does_not_trust_our_certificate_is_named_by_its_alert(list
         stranger = ssl.create_default_context(cafile=folder / "foreign.pem")
         with pytest.raises(ssl.SSLError):
             server.sender(lambda plain: stranger.wrap_socket(plain, server_hostname="127.0.0.1"))
+        until(log)
         server.end()
     assert "why=handshake tls=" in log()
     assert "unknown_ca" in log()
