@@ -101,7 +101,7 @@ class FiledLetters:
 def named_in(message: bytes, feed: Feed) -> NamedPersons:
     """Whom a message names, whatever its faults are, or a batch."""
     body = body_of(message)
-    envelopes = [read_envelope(lines, feed.charsets) for batch in body.batches for lines in batch.messages]
+    envelopes = [read_envelope(lines, feed.charsets) for batch in body.batches for lines in batch.messages if lines]
     headers = [read_batch_envelope(batch.header) for batch in body.batches if batch.header is not None]
     persons = {person for segment in _naming(message, envelopes) for person in _persons(segment, feed)}
     control_id = next((each.control_id for each in (*envelopes, *headers) if each.control_id), "")
@@ -111,7 +111,7 @@ def named_in(message: bytes, feed: Feed) -> NamedPersons:
 
 def _naming(message: bytes, envelopes: Sequence[Envelope]) -> Iterator[Segment]:
     """The segments that name persons: as their headers say, and as they look in the usual delimiters."""
-    for envelope in envelopes:
+    for envelope in (each for each in envelopes if each.lines[0].startswith("MSH")):
         with suppress(MalformedDocument):
             yield from segments_of(envelope.lines, envelope.delimiters, envelope.codec, _NAMING)[0]
     texts = (line.decode("utf-8", "surrogateescape") for line in lines_of(message))
