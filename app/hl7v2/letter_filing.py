@@ -90,10 +90,12 @@ class FiledLetters:
                     letter.message(), study=note.study, sender=note.sender, code=note.code, faults=note.faults,
                     whole=note.whole, before=note,
                 )  # fmt: skip
+                letter.remove()
+            except FileNotFoundError:  # another process takes it along
+                continue
             except (NotFound, Conflict):
                 left += 1
                 continue
-            letter.remove()
             taken += 1
         return taken, left
 
