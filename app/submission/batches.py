@@ -125,11 +125,17 @@ _LETTERS_LEFT = (
 
 def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None, letters: DeadLetters) -> erasure.Erasure:
     """Delete everything about a person from every revision (`erasure.erase`). `forget_letters` does the rest."""
+
+    def has_letters(stone: bytes) -> bool:
+        try:
+            return letters.has(submitter.study, stone)
+        except OSError:
+            raise Unavailable("The directory of dead letters cannot be used. Nothing is erased.") from None
+
     return submitter.commit(
         lambda transaction: erasure.erase(
             transaction, submitter.study, patient,
-            client=submitter.client, received_at=submitter.received_at, if_match=if_match,
-            elsewhere=lambda stone: letters.has(submitter.study, stone),
+            client=submitter.client, received_at=submitter.received_at, if_match=if_match, elsewhere=has_letters,
         )
     )  # fmt: skip
 
