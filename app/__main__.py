@@ -21,6 +21,7 @@ from app.settings import PREFIX, Settings, unknown_variables
 
 if TYPE_CHECKING:
     from app.access.keys import ApiKeys
+    from app.hl7v2.mllp_command import SentLetter
     from app.store.engine import Database
 
 DAY = 86_400_000_000
@@ -237,27 +238,46 @@ def dead_letters(
         list[Path] | None, typer.Argument(help="Files of dead letters; without them all are listed.")
     ] = None,
     send: Annotated[bool, typer.Option("--send", help="Send these files again; accepted ones are removed.")] = False,
+    read: Annotated[bool, typer.Option("--read", help="Print the messages of these files, decrypted.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete these files, each with its note.")] = False,
     study: Annotated[str | None, typer.Option(help="Study of files without a note.")] = None,
 ) -> None:
-    """List the messages that were refused over MLLP, or send corrected ones again."""
+    """List the messages that were refused over MLLP, print them, send them again, or delete them."""
     settings = read_settings()
 
     from app.hl7v2 import mllp_command
-    from app.hl7v2.dead_letters import DeadLetters, Letter
 
-    if not send:
-        letters = map(Letter, files) if files else DeadLetters(settings.dead_letters).all()
-        print("\n".join(mllp_command.letter_lines(letters)) or f"No dead letters in {settings.dead_letters}.")
-        return
-    if not files:
-        stop("Name the files to send.", 2)
-    refused = 0
+    if send + read + delete > 1:
+        stop("Use one of --send, --read and --delete.", 2)
+    if (send or read or delete) and not files:
+        stop("Name the files of the letters.", 2)
+    named = files or []
     with database_of(settings) as database:
-        for letter in mllp_command.send_letters(settings, database, files, study or settings.mllp_study or None):
-            print(f"{letter.file}  {letter.words}")
-            refused += not letter.accepted
-    if refused:
-        stop(f"{refused} of {len(files)} were not accepted; their files remain.", 1)
+        try:
+            if send:
+                _send_letters(
+                    mllp_command.send_letters(settings, database, named, study or settings.mllp_study or None)
+                )
+            elif read:
+                for message in mllp_command.read_letters(settings, database, named):
+                    sys.stdout.buffer.write(message if message.endswith((b"\r", b"\n")) else message + b"\r")
+            else:
+                told = mllp_command.delete_letters if delete else mllp_command.list_letters
+                print("\n".join(told(settings, database, named)) or f"No dead letters in {settings.dead_letters}.")
+        except mllp_command.CannotListen as reason:
+            stop(str(reason), 1)
+        except OSError as error:
+            stop(f"The directory {settings.dead_letters} cannot be used: {error.strerror}.", 1)
+
+
+def _send_letters(outcomes: "Iterator[SentLetter]") -> None:
+    """Print the outcome of each letter that is sent again."""
+    sent = failed = 0
+    for outcome in outcomes:
+        print(f"{outcome.file}  {outcome.words}")
+        sent, failed = sent + 1, failed + outcome.failed
+    if failed:
+        stop(f"{failed} of {sent} were not accepted; their files remain.", 1)
 
 
 @cli.command("import")
@@ -476,8 +496,10 @@ def erase_again() -> None:
     from app.access.callers import COMMAND
     from app.store import audit, erasure
     from app.store.erasure_list import complete_erasure_list, erased_since
+    from app.submission.dead_letters import forget_erased, letters_of
 
-    with audit.command("erase-again"), database_of(read_settings()) as database:
+    settings = read_settings()
+    with audit.command("erase-again"), database_of(settings) as database:
         heads = database.heads
         with database.reading() as connection:
             again = erased_since(connection, heads) if heads is not None else []
@@ -485,6 +507,8 @@ def erase_again() -> None:
             with database.writing() as transaction:
                 erasure.erase(transaction, study, patient, client=COMMAND, received_at=now_in_microseconds())
             print(f"{study} {patient}", flush=True)
+        letters = letters_of(settings, database)
+        forget_erased(letters, database, letters.studies())
         if again:
             complete_erasure_list(database)
             if not database.scrub():

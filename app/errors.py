@@ -54,6 +54,7 @@ class FaultCode(StrEnum):
     NO_SUBJECT = "no_subject"
     AMBIGUOUS_SUBJECT = "ambiguous_subject"
     UNKNOWN_REFERENCE = "unknown_reference"
+    ERASED = "erased"
     UNKNOWN_MODIFIER = "unknown_modifier"
     AMBIGUOUS_TIME = "ambiguous_time"
     VALUE_AND_REASON = "value_and_reason"
@@ -66,6 +67,7 @@ class FaultCode(StrEnum):
     REPEATED_COLUMN = "repeated_column"
     UNKNOWN_ENCODING = "unknown_encoding"
     REUSED_KEY = "reused_key"
+    LETTERS_UNAVAILABLE = "letters_unavailable"
 
 
 SENTENCES: dict[FaultCode, str] = {
@@ -105,6 +107,7 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.CODE_CONFLICT: "The codes contradict each other, or the text names another analyte: CK-MB is not CK.",
     FaultCode.NO_SUBJECT: "It is not stated which patient this is about.",
     FaultCode.AMBIGUOUS_SUBJECT: "Several identifiers are given, and the study declares no authority that selects one.",
+    FaultCode.ERASED: "The data of this person were erased from the study, and no new data are stored.",
     FaultCode.UNKNOWN_REFERENCE: "The reference points to nothing in this submission or study; none is fetched.",
     FaultCode.UNKNOWN_MODIFIER: "This modifier is not known here. It may change the meaning and cannot be ignored.",
     FaultCode.AMBIGUOUS_TIME: "This local time does not exist on that day, or exists twice; send it with its offset.",
@@ -117,6 +120,8 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_COLUMN: "The header names a column that is not documented.",
     FaultCode.REPEATED_COLUMN: "The header names a column twice.",
     FaultCode.UNKNOWN_ENCODING: "The character set is not declared, is not known, or does not match the bytes.",
+    FaultCode.LETTERS_UNAVAILABLE: "The message is refused and cannot be kept, because the directory of dead letters "
+    "is full or cannot be used: send it again.",
     FaultCode.REUSED_KEY: "This Idempotency-Key was sent before, with another request; each request needs its own.",
 }
 

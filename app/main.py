@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import cache
 from typing import TypedDict
 
@@ -41,6 +41,7 @@ from app.datasets import routes as datasets
 from app.datasets.r_scripts import r_script
 from app.fhir import operation_outcome, routes_about, routes_read, routes_write
 from app.hl7v2 import routes as hl7v2
+from app.hl7v2.mllp_command import tidy
 from app.http import problems
 from app.http.audit import Audit
 from app.http.authentication import Authentication
@@ -62,6 +63,7 @@ from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.opening import open_ledger
 from app.store.segments import Segments
+from app.submission.dead_letters import letters_of
 from app.submission.feeds import objection_to_secret
 
 THREADS = 8
@@ -134,7 +136,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 answers,
                 Cursors(lambda: settings.cursor_key.encode() or keys.secret.key("cursor")),
                 scrubber,
-                Readiness(database, settings.heads_path),
+                Readiness(database, settings.heads_path, letters_of(settings, database)),
                 computing,
                 Authenticator(ApiKeys(database), Tokens.of(settings)),
                 trail,
@@ -167,6 +169,8 @@ def _check_secrets(database: Database, settings: Settings) -> None:
     if objection is not None:
         database.dispose()
         raise RuntimeError(objection)
+    with suppress(OSError):  # /readyz reports a directory that cannot be used
+        tidy(letters_of(settings, database), database, settings.secret)
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import Literal
 
 from app.disk import sync_directory
 
-Purpose = Literal["ledger", "audit", "cursor", "etag", "session", "key-hash", "fingerprint", "rates"]
+Purpose = Literal["ledger", "audit", "cursor", "etag", "session", "key-hash", "fingerprint", "rates", "letters"]
 
 _LENGTH = 32
 _TEXT = re.compile(r"[0-9a-f]{64}\n?")

@@ -21,6 +21,7 @@ SHORTEST_SECRET = 32
 _ISSUER = re.compile(r"https://[^\s/?#]+[^\s?#]*|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/[^\s?#]*)?")
 _RATE = re.compile(r"[1-9]\d{0,6}/(second|minute|hour)")
 _SUBJECT = re.compile(r"[^,=]+=[A-Za-z0-9.\-]+")
+_TYPE = re.compile(r"[A-Z][A-Z0-9]{2}\^[A-Z][A-Z0-9]{2}")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
@@ -219,9 +220,15 @@ class Settings(BaseSettings):
         default=900.0, gt=0, description="Time without data after which a connection over MLLP is closed."
     )
     mllp_connections: int = Field(default=32, ge=1, description="Greatest number of connections over MLLP at a time.")
+    mllp_not_ours: str = Field(
+        default="",
+        description="Types of messages that `mllp` acknowledges (AA) and does not read, comma separated: "
+        "`ADT^A08,ADT^A01,ORM^O01`. Empty: each type that is not read is refused.",
+    )
     dead_letters: Path = Field(
         default=Path("dead-letters"),
-        description="Directory of the messages over MLLP that were refused; it contains patients' data.",
+        description="Directory of the messages over MLLP that were refused. They are encrypted. All processes of a "
+        "service use the same directory, so that an erasure finds the letters of a person.",
     )
 
     @field_validator("cors_origins")
@@ -247,6 +254,13 @@ class Settings(BaseSettings):
             _networks(listed)
         except ValueError:
             raise ValueError("each network is written as 10.20.0.0/16, without host bits, or as an address") from None
+        return listed
+
+    @field_validator("mllp_not_ours")
+    @classmethod
+    def _types_must_have_an_event(cls, listed: str) -> str:
+        if not all(_TYPE.fullmatch(each) for each in _names(listed)):
+            raise ValueError("each type is written with its event, as in ADT^A08")
         return listed
 
     @field_validator("mllp_subjects")
@@ -356,6 +370,13 @@ class Settings(BaseSettings):
     def sender_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks that may send over MLLP; if there are none, any network may."""
         return _networks(self.mllp_senders)
+
+    @cached_property
+    def types_not_ours(self) -> frozenset[tuple[str, str]]:
+        """The types and events of messages over MLLP that are acknowledged and not read."""
+        return frozenset(
+            (kind, event) for kind, _, event in (each.partition("^") for each in _names(self.mllp_not_ours))
+        )
 
     @cached_property
     def sender_subjects(self) -> frozenset[tuple[str, str]]:

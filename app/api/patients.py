@@ -67,6 +67,7 @@ from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
 from app.store.timelines import Filters, ListedPatient
 from app.submission import batches
+from app.submission.dead_letters import letters_of
 from app.submission.loop import Submitter
 from app.submission.native_patients import NativePatients
 from app.timeline.document import (
@@ -403,13 +404,16 @@ def erase_patient(
     `readmit=true`.
 
     A record into which others are merged (`merged_into`) is refused with 409: erase those first if they are of the same
-    person, or undo the merge. A merge that was undone stays in the other record, with this identifier.
+    person, or undo the merge. A merge that was undone stays in the other record, with this identifier. Dead letters of
+    the person are deleted, too, also if the study has nothing else of the person.
     """
     del erase
-    erased = batches.erase_patient(Submitter(store, study, FORMAT, now, client=client), patient, if_match=if_match)
+    letters, submitter = letters_of(state.settings, store), Submitter(store, study, FORMAT, now, client=client)
+    erased = batches.erase_patient(submitter, patient, if_match=if_match, letters=letters)
     if store.origin is not None:
         return reply(asdict(erased))
     store.afterwards(partial(_clear, state, study))
+    store.afterwards(partial(batches.forget_letters, state.database, study, patient, letters))
     return Response(status_code=204)
 
 
@@ -466,7 +470,7 @@ class FactVersion(BaseModel):
         "- `superseded`: a greater version replaced it.\n"
         "- `withdrawn`: its source withdrew the fact (status `entered-in-error` or `cancelled`).\n"
         "- `withdrawal`: this version says that the fact is withdrawn.\n"
-        "- `left_out`: a PUT of the timeline left the fact out.\n"
+        "- `left_out`: a PUT of the timeline left the fact out, or a later merge turned a merge round.\n"
         "- `late`: a greater version was stored before it arrived. It never stood.",
         examples=["superseded"],
     )

@@ -69,6 +69,7 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
     FaultCode.CODE_CONFLICT: "code-invalid",
     FaultCode.NO_SUBJECT: "required",
     FaultCode.AMBIGUOUS_SUBJECT: "multiple-matches",
+    FaultCode.ERASED: "deleted",
     FaultCode.UNKNOWN_REFERENCE: "not-found",
     FaultCode.UNKNOWN_MODIFIER: "extension",
     FaultCode.AMBIGUOUS_TIME: "value",
@@ -82,6 +83,7 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
     FaultCode.REPEATED_COLUMN: "structure",
     FaultCode.UNKNOWN_ENCODING: "structure",
     FaultCode.REUSED_KEY: "conflict",
+    FaultCode.LETTERS_UNAVAILABLE: "no-store",
 }
 """The issue type (R4 code system `issue-type`) of each fault."""
 

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from app.errors import SENTENCES, Fault, FaultCode
 from app.hl7v2.message import PROCESSING, VERSION, Envelope
-from app.hl7v2.segments import STANDARD
+from app.hl7v2.segments import NULL, STANDARD
 from app.readers.suggestions import Proposal, in_words
 from app.timeline.receipts import (
     DISPOSITIONS,
@@ -48,6 +48,7 @@ _ERRORS = {
     "203": "Unsupported version id",
     "204": "Unknown key identifier",
     "205": "Duplicate key identifier",
+    "207": "Application internal error",
 }
 """The codes of HL7 table 0357 that are used."""
 _ERROR_OF: dict[FaultCode, str] = {
@@ -63,9 +64,13 @@ _ERROR_OF: dict[FaultCode, str] = {
     FaultCode.AMBIGUOUS_SUBJECT: "204",
     FaultCode.BAD_IDENTIFIER: "204",
     FaultCode.UNKNOWN_REFERENCE: "204",
+    FaultCode.ERASED: "204",
     FaultCode.CONFLICTING_DUPLICATE: "205",
+    FaultCode.LETTERS_UNAVAILABLE: "207",
 }
 """The code of a fault in table 0357; any other fault is a data type error."""
+_NAMED_ERRORS = {FaultCode.ERASED: "erased^Person erased^99MYO"}
+"""What ERR-3 says beside the code of table 0357, which has none for it."""
 _HEADER_ERRORS = {"MSH-9": "200", "MSH-11": "202", "MSH-12": "203"}
 
 _NOT_KEPT, _FAULT_CODES = frozenset(NotKept), frozenset(FaultCode)
@@ -75,6 +80,8 @@ _DEFAULT_VERSION = "2.5"
 """The version of an answer to a message that names no version; from this version on ERR has its long form."""
 _PROPOSAL = "proposal"
 """Our code of an ERR about what the study could declare."""
+_COUNTS = "counts"
+"""Our code of an ERR with the counts of a receipt, from version 2.7 on, which has no MSA-3."""
 _LONGEST_TEXT = 80
 """Length of MSA-3 before version 2.5."""
 MOST_ERRORS = 100
@@ -97,7 +104,8 @@ def acknowledgement(
     this outcome, else an accept acknowledgement if MSH-15 asks for one. A message gets one answer and never two: the
     answer is sent after the message has been stored, so that the first kind includes the second.
 
-    MSA-3 counts the facts of the receipt. From version 2.5 on, its lines are in ERR: with severity W what was set
+    MSA-3 counts the facts of the receipt; from version 2.7 on, which has no MSA-3, the first ERR that is no fault does,
+    with severity I. From version 2.5 on, the lines of the receipt are in ERR: with severity W what was set
     aside, with I what else is to be noted; with `full` also what is plainly kept, and what is not stored here. `aside`
     are the faults of what was set aside. Where nothing was stored, a line has an ERR unless a fault says the same.
 
@@ -121,8 +129,11 @@ def acknowledgement(
     counts, proposals = _counted(receipt, more), proposed or ()
     if not _has_long_errors(envelope):
         counts = _with_proposals(counts, proposals)
-    segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, counts)]
+    has_text = _minor_version(envelope) < 7
+    segments = [_header(envelope, code), _segment("MSA", answer, envelope.control_id, counts if has_text else "")]
     segments += _errors(envelope, faults)
+    if counts and not has_text:
+        segments.append(_segment("ERR", "", "", f"0^{_ERRORS['0']}^HL70357", "I", _COUNTS, "", "", counts))
     segments += [_remark_segment(remark) for remark in shown]
     segments += [_proposal_segment(each) for each in proposals if _has_long_errors(envelope)]
     return _written(segments, envelope.codec)
@@ -218,14 +229,16 @@ def _remark_segment(remark: _Remark) -> str:
     return _segment("ERR", "", place, f"{error}^{_ERRORS[error]}^HL70357", remark.severity, remark.code, *written)
 
 
-def batch_acknowledgement(header: Envelope, acknowledgements: Sequence[bytes], faults: Sequence[Fault] = ()) -> bytes:
+def batch_acknowledgement(
+    header: Envelope, acknowledgements: Sequence[bytes], faults: Sequence[Fault] = (), code: Code = "AE"
+) -> bytes:
     """The acknowledgements of the messages of a batch, written as a batch; b"" if the senders want none.
 
     Faults of the batch itself are in one more acknowledgement, with the control id of the batch (BHS-11).
     """
     sent = [ack for ack in acknowledgements if ack]
     if faults:
-        sent.append(acknowledgement(header, "AE", faults))
+        sent.append(acknowledgement(header, code, faults))
     if acknowledgements and not sent:
         return b""
     names = [*header.receiver, *header.sender]
@@ -242,19 +255,25 @@ def _answer(envelope: Envelope, code: Code) -> str | None:
 
 
 def _kind(envelope: Envelope) -> str:
-    """MSH-9 of the answer: 2.1 has no event there, and the structure of a message was added in 2.3.1."""
+    """MSH-9 of the answer: 2.1 has no event there, and the structure of a message was added in 2.3.1.
+
+    From 2.6 on the event is required: if the message has none, the answer says that it is empty.
+    """
     version = _version(envelope)
     event = envelope.kind[1] if _EVENT.fullmatch(envelope.kind[1]) else ""
     if version == "2.1":
         return "ACK"
+    if not event and _minor_version(envelope) >= 6:
+        event = NULL
     return f"ACK^{event}^ACK" if version > "2.3" else f"ACK^{event}".rstrip("^")
 
 
 def _header(envelope: Envelope, code: Code) -> str:
     processing = envelope.processing if envelope.processing in PROCESSING else "P"
+    charset = envelope.charset if _version(envelope) >= "2.3" else ""  # MSH-18 was added in 2.3
     return _segment(
         "MSH", _encoding(), *envelope.receiver, *envelope.sender, envelope.sent_at, "", _kind(envelope),
-        _digest(envelope, code), processing, _version(envelope), "", "", "", "", "", envelope.charset,
+        _digest(envelope, code), processing, _version(envelope), "", "", "", "", "", charset,
     )  # fmt: skip
 
 
@@ -273,7 +292,11 @@ def _digest(envelope: Envelope, outcome: str) -> str:
 
 
 def _has_long_errors(envelope: Envelope) -> bool:
-    return int(_version(envelope).split(".")[1]) >= 5
+    return _minor_version(envelope) >= 5
+
+
+def _minor_version(envelope: Envelope) -> int:
+    return int(_version(envelope).split(".")[1])
 
 
 def _errors(envelope: Envelope, faults: Sequence[Fault]) -> Iterator[str]:
@@ -281,11 +304,18 @@ def _errors(envelope: Envelope, faults: Sequence[Fault]) -> Iterator[str]:
     if _has_long_errors(envelope):
         for fault in faults:
             error, sentence = _error(fault), STANDARD.escaped(fault.explanation)
-            text = f"{error}^{_ERRORS[error]}^HL70357"
+            text = "^".join(filter(None, (error, _ERRORS[error], "HL70357", _NAMED_ERRORS.get(fault.code))))
             place = "^".join(_location(fault.pointer)).rstrip("^")
             yield _segment("ERR", "", place, text, "E", fault.code.value, "", "", sentence)
     elif faults:
-        yield _segment("ERR", STANDARD.repetition.join(map(_short, faults)))
+        short = _shortest if _version(envelope) == "2.1" else _short
+        yield _segment("ERR", STANDARD.repetition.join(map(short, faults)))
+
+
+def _shortest(fault: Fault) -> str:
+    """A fault as one text: ERR-1 of version 2.1 has no components."""
+    text = " ".join(filter(None, (fault.pointer, _error(fault), fault.code.value)))
+    return STANDARD.escaped(f"{text}: {fault.explanation}")
 
 
 def _short(fault: Fault) -> str:

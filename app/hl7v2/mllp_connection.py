@@ -6,6 +6,7 @@ meanwhile wait in the buffers of the network: a fast sender needs no memory here
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +53,22 @@ def certificate_names(certificate: Mapping[str, Any] | None) -> list[str]:
 
 
 class ConnectionEnd(Exception):
-    """The connection must be closed; the text is the reason in one word."""
+    """The connection must be closed; the text is the reason in one word. `why` says more, in one word."""
+
+    def __init__(self, reason: str, why: str = "") -> None:
+        super().__init__(reason)
+        self.why = why
+
+
+def handshake_fault(error: OSError) -> str:
+    """Why TLS could not begin, in one word: as OpenSSL names it, and for a certificate also what is wrong with it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        named = f"certificate_{error.verify_message}"
+    elif isinstance(error, ssl.SSLError):
+        named = error.reason or "tls"
+    else:  # asyncio: nothing came in time
+        named = "timeout" if isinstance(error, ConnectionAbortedError) else "disconnected"
+    return re.sub(r"[^a-z0-9]+", "_", named.lower()).strip("_")
 
 
 class Connection:
@@ -90,9 +106,9 @@ class Connection:
         """Answer messages until either side ends the connection."""
         try:
             reader, writer = await self._streams(accepted, context)
-        except OSError:
+        except OSError as error:
             accepted.close()
-            log.warning("event=turned-away sender=%s why=handshake", self.sender)
+            log.warning("event=turned-away sender=%s why=handshake tls=%s", self.sender, handshake_fault(error))
             self._handler.note(self.sender, None, NO_CERTIFICATE)
             return
         names = certificate_names(writer.get_extra_info("peercert"))
@@ -104,7 +120,7 @@ class Connection:
             return
         self.client = f"mllp:{accepted_names[0]}" if accepted_names else self.client
         answered = 0
-        end = "stopped"
+        end, why = "stopped", ""
         try:
             while not self._stopped:
                 content = await self._next(reader)
@@ -115,12 +131,12 @@ class Connection:
                 self.working = False
                 answered += 1
         except ConnectionEnd as reason:
-            end = str(reason)
+            end, why = str(reason), f" why={reason.why}" if reason.why else ""
         except Exception as error:
             end = "failure"
             self._log_failure(error)
         finally:
-            log.info("event=connection sender=%s messages=%d end=%s", self.sender, answered, end)
+            log.info("event=connection sender=%s messages=%d end=%s%s", self.sender, answered, end, why)
             await self._close(writer)
 
     async def _streams(
@@ -156,11 +172,11 @@ class Connection:
                 async with asyncio.timeout_at(until):
                     part = await reader.read(PART)
             except TimeoutError:
-                raise ConnectionEnd("slow" if begun else "idle") from None
+                raise self._end_within("slow") if begun else ConnectionEnd("idle") from None
             except OSError:
-                raise ConnectionEnd("lost") from None
+                raise self._end_within("lost") from None
             if not part:
-                raise ConnectionEnd("lost" if begun else "left")
+                raise self._end_within("lost") if begun else ConnectionEnd("left")
             self._frames.feed(part)
         return content
 
@@ -173,7 +189,11 @@ class Connection:
         if broken.content:
             self.working = True
             await self._run(partial(self._handler.keep_broken, broken, self.sender, self.client))
-        raise ConnectionEnd(f"framing-{broken.code}")
+        raise ConnectionEnd(f"framing-{broken.code}", broken.why)
+
+    def _end_within(self, reason: str) -> ConnectionEnd:
+        """The end of a connection whose last frame is not complete, if one has begun."""
+        return ConnectionEnd(reason, self._frames.why_incomplete if self._frames.begun else "")
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         """The result of the handler; if it raises, the connection is closed and the sender sends again."""

@@ -11,19 +11,27 @@ END = b"\x1c\x0d"
 MOST_STRAY = 1_024
 """Greatest number of bytes between two frames, without line ends, that are ignored."""
 _LINE_ENDS = b"\r\n"
+_FIRST = 8
+_STRAY = {
+    "tls": (b"\x16\x03",),
+    "http": (b"GET ", b"POST ", b"PUT "),
+    "message_without_frame": (b"MSH", b"FHS", b"BHS"),
+}
+"""How the bytes of other protocols begin, and messages whose frame is missing."""
 
 
 class BrokenFraming(Exception):
     """The stream can no longer be cut into messages; `content` is the part of a frame that arrived, if one began.
 
-    `accepts` is the greatest size of a message, if this one is longer.
+    `accepts` is the greatest size of a message, if this one is longer. `why` says in one word what is wrong.
     """
 
-    def __init__(self, code: FaultCode, content: bytes = b"", accepts: Accepts | None = None) -> None:
+    def __init__(self, code: FaultCode, content: bytes = b"", accepts: Accepts | None = None, why: str = "") -> None:
         super().__init__(code)
         self.code = code
         self.content = content
         self.accepts = accepts
+        self.why = why
 
 
 class Frames:
@@ -35,6 +43,14 @@ class Frames:
         self._inside = False
         self._searched = 0
         self._stray = 0
+        self._first = b""
+
+    @property
+    def why_incomplete(self) -> str:
+        """What the frame lacks that has begun, in one word: nothing of what was sent is repeated."""
+        if not self._inside:
+            return self._kind_of_stray()
+        return "no_carriage_return" if b"\x1c" in self._held else "no_end"
 
     @property
     def begun(self) -> bool:
@@ -56,13 +72,13 @@ class Frames:
         end = self._held.find(END, self._searched)
         if end > self._largest or (end < 0 and len(self._held) > self._largest + 1):
             beginning, accepts = bytes(self._held[: self._largest]), Accepts(form=f"at most {self._largest} bytes")
-            raise BrokenFraming(FaultCode.TOO_LONG, beginning, accepts)
+            raise BrokenFraming(FaultCode.TOO_LONG, beginning, accepts, "no_end" if end < 0 else "long_message")
         if end < 0:
             self._searched = max(len(self._held) - 1, 0)
             return None
         message = bytes(self._held[:end])
         if START in message:  # the first message may be incomplete; neither is answered
-            raise BrokenFraming(FaultCode.MALFORMED, message)
+            raise BrokenFraming(FaultCode.MALFORMED, message, why="frame_in_frame")
         del self._held[: end + len(END)]
         self._inside, self._searched = False, 0
         return message
@@ -71,15 +87,22 @@ class Frames:
         """Drop the bytes before the next frame; return whether that frame has begun."""
         start = self._held.find(START)
         outside = self._held if start < 0 else self._held[:start]
-        self._stray += len(outside.translate(None, _LINE_ENDS))
+        stray = outside.translate(None, _LINE_ENDS)
+        self._first = (self._first + bytes(stray[:_FIRST]))[:_FIRST]
+        self._stray += len(stray)
         if self._stray > MOST_STRAY:
-            raise BrokenFraming(FaultCode.MALFORMED)
+            raise BrokenFraming(FaultCode.MALFORMED, why=self._kind_of_stray())
         if start < 0:
             self._held.clear()
             return False
         del self._held[: start + 1]
-        self._inside, self._searched, self._stray = True, 0, 0
+        self._inside, self._searched, self._stray, self._first = True, 0, 0, b""
         return True
+
+    def _kind_of_stray(self) -> str:
+        """What the bytes outside frames look like: another protocol, a message without a frame, or neither."""
+        kinds = ((word, kind) for kind, words in _STRAY.items() for word in words)
+        return next((kind for word, kind in kinds if self._first.startswith(word)), "no_frame")
 
 
 def framed(message: bytes) -> bytes:

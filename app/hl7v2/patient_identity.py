@@ -36,7 +36,7 @@ _OTHER_NUMBERS = frozenset({
 """Types that are no number of a record: of an account or a visit, of a person in a country, of an insurance."""
 
 
-class _PersonIdentifier(NamedTuple):
+class PersonIdentifier(NamedTuple):
     """One repetition of PID-3: the identifier, the names of its authority, and its type (CX-5)."""
 
     value: str
@@ -51,7 +51,7 @@ def subject_of(segment: Segment, field: int, pseudonyms: Pseudonyms) -> str | Fa
     of the record counts if it is the only one, and the types of all others say that they are other numbers.
     """
     try:
-        identifiers = list(dict.fromkeys(_identifiers(segment, field)))
+        identifiers = list(dict.fromkeys(identifiers_of(segment, field)))
     except InvalidDocument as undecoded:
         return undecoded.faults[0]
     pseudonym = _pseudonym(identifiers, pseudonyms)
@@ -63,7 +63,7 @@ def subject_of(segment: Segment, field: int, pseudonyms: Pseudonyms) -> str | Fa
     return Fault(segment.place(field), pseudonym) if isinstance(pseudonym, FaultCode) else pseudonym
 
 
-def _pseudonym(identifiers: Sequence[_PersonIdentifier], pseudonyms: Pseudonyms) -> str | FaultCode:
+def _pseudonym(identifiers: Sequence[PersonIdentifier], pseudonyms: Pseudonyms) -> str | FaultCode:
     pseudonym = pseudonyms.patient([Identifier(name, each.value) for each in identifiers for name in each.authority])
     if pseudonym is FaultCode.AMBIGUOUS_SUBJECT and len({each[:2] for each in identifiers}) == 1:
         # One identifier whose authority has two names, and the study declares neither: use the globally unique name.
@@ -80,11 +80,11 @@ def authority_names(namespace: str, universal: str, kind: str) -> list[str]:
     return [unique] + ([namespace] if namespace else [])
 
 
-def _identifiers(segment: Segment, field: int) -> list[_PersonIdentifier]:
+def identifiers_of(segment: Segment, field: int) -> list[PersonIdentifier]:
     """Each identifier of the field."""
     columns = [segment.texts(field, *at) for at in ((1,), (4, 1), (4, 2), (4, 3), (5,))]
     return [
-        _PersonIdentifier(value, tuple(authority_names(namespace, universal, kind)), of_type.upper())
+        PersonIdentifier(value, tuple(authority_names(namespace, universal, kind)), of_type.upper())
         for value, namespace, universal, kind, of_type in zip(*columns, strict=True)
         if value
     ]

@@ -1,7 +1,7 @@
 """Reads and stores HL7 v2 messages, each as one submission, and writes the acknowledgement."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.errors import Accepts, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument
@@ -31,7 +31,6 @@ from app.timeline.receipts import Disposition, NotKept, Receipt, ReceiptLine
 
 FORMAT = "hl7v2"
 _SEGMENTS = {name: i for i, name in enumerate(("MSH", "EVN", "PID", "MRG", "OBR", "SPM", "OBX"))}
-_ERASED = "The data of this person were erased from the study, and no new data are stored."
 _NOT_AT_FAULT = frozenset({*NotKept, FaultCode.UNKNOWN_REFERENCE})
 """Reasons for which a result is set aside although its sender has nothing to correct."""
 
@@ -44,7 +43,7 @@ class Reply:
     sender wants none. `code` is the application code (AA stored, AE faulty, AR not read), also if an accept
     acknowledgement is sent; of a batch it is the worst one. Places of `faults` and of the receipt in a batch begin with
     the message: `message[2].OBX[1]-5`. `counts` is `None` if nothing was stored. `receipt` says what happened to each
-    fact; it is empty if the message could not be read.
+    fact; it is empty if the message could not be read. `parts` are the replies to the messages of a batch, in order.
     """
 
     ack: bytes
@@ -53,6 +52,7 @@ class Reply:
     counts: Counts | None
     skipped: Mapping[str, int]
     receipt: Receipt = field(default_factory=Receipt)
+    parts: tuple["Reply", ...] = ()
 
 
 def store_message(
@@ -66,11 +66,13 @@ def store_message(
     pauses: Sequence[float] = (),
     full: bool = False,
     propose: bool = False,
+    not_ours: Container[tuple[str, str]] = (),
 ) -> Reply:
     """Read and store a message, or the messages of a batch one after the other, and return the answer.
 
     A message is one submission, without the results that are set aside; each message of a batch is stored separately.
     It is faulty (AE) if nothing of it is kept and its sender can correct something.
+    A message of a type and event of `not_ours` is acknowledged (AA), and nothing of it is read.
     Any bytes get an answer; with `full` it lists every fact, and with `propose` that of a rehearsal says what the study
     could declare. Raises `NotFound` for an unknown study, `Conflict` if the secret of its identifiers is missing or is
     not the same as before, and `Busy`: then the message may be sent again, also a batch that was stored in part.
@@ -88,18 +90,29 @@ def store_message(
                 Envelope(()), "AR", [Fault("", FaultCode.TOO_MANY, None, Accepts(at_most_items=most))], None
             )
     if not body.is_batch or not body.batches:
-        return _answer(submitter, feed, body.batches[0].messages[0] if body.batches else [], proposals)
+        return _answer(submitter, feed, body.batches[0].messages[0] if body.batches else [], proposals, not_ours)
     replies: list[Reply] = []
+    parts: list[Reply] = []
     acks = []
     for batch in body.batches:
-        batch_replies = [
-            _numbered(_answer(submitter, feed, lines, proposals), len(replies) + i)
-            for i, lines in enumerate(batch.messages, 1)
-        ]
+        own = [_answer(submitter, feed, lines, proposals, not_ours) for lines in batch.messages]
+        batch_replies = [_numbered(reply, len(replies) + i) for i, reply in enumerate(own, 1)]
         ack, batch_faults = _batch_ack(batch, batch_replies)
         replies += [*batch_replies, *batch_faults]
+        parts += own
         acks.append(ack)
-    return _joined(replies, b"".join(acks))
+    return replace(_joined(replies, b"".join(acks)), parts=tuple(parts))
+
+
+def unkept(message: bytes) -> Reply:
+    """The answer to a refused message, or to a batch with one, whose letter cannot be kept: AR, to be sent again."""
+    body, faults = body_of(message), [Fault("", FaultCode.LETTERS_UNAVAILABLE)]
+    batch = body.batches[0] if body.batches else Batch()
+    if batch.header is not None:
+        ack = batch_acknowledgement(read_batch_envelope(batch.header), [], faults, "AR")
+    else:
+        ack = acknowledgement(read_envelope(batch.messages[0] if batch.messages else []), "AR", faults)
+    return Reply(ack, "AR", tuple(faults), None, {})
 
 
 def partition(body: bytes) -> list[bytes]:
@@ -131,9 +144,20 @@ def _no_rehearsal() -> None:
     return None
 
 
-def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes], proposals: Proposals) -> Reply:
+def _answer(
+    submitter: Submitter,
+    feed: Feed,
+    lines: Sequence[bytes],
+    proposals: Proposals,
+    not_ours: Container[tuple[str, str]] = (),
+) -> Reply:
     envelope = read_envelope(lines, feed.charsets)
     submitter.sender = "|".join(envelope.sender).strip("|") or None
+    if envelope.kind in not_ours and all(fault.pointer == "MSH-9" for fault in envelope.faults):
+        receipt = _receipt([ReceiptLine("MSH-9", Disposition.NOT_OURS, "segment")])
+        submitter.count_receipt(receipt)
+        ack = acknowledgement(envelope, "AA", (), receipt, full=submitter.full, proposed=proposals())
+        return Reply(ack, "AA", (), None, {}, receipt)
     try:
         with submitter.refusals_counted():
             read = read_message(envelope, feed)
@@ -152,7 +176,7 @@ def _answer(submitter: Submitter, feed: Feed, lines: Sequence[bytes], proposals:
             submitter.count_charset(envelope.unknown_charset)
         return _refused(envelope, "AE", refusal.faults, proposals())
     except Erased:
-        return _refused(envelope, "AE", [Fault("PID-3", FaultCode.UNKNOWN_REFERENCE, _ERASED)], proposals())
+        return _refused(envelope, "AE", [Fault("PID-3", FaultCode.ERASED)], proposals())
     receipts = [] if submission is None else [outcome.receipt for outcome in submission.outcomes]
     if submission is None:
         submitter.count_receipt(_receipt(read.lines))

@@ -28,6 +28,7 @@ from app.store.engine import Database
 from app.store.erasure import latest_erasures
 from app.store.failures import DatabaseFailure, refusal_of
 from app.store.opening import open_ledger
+from app.submission.dead_letters import DeadLetters
 
 log = logging.getLogger("myoresponse")
 
@@ -191,14 +192,21 @@ class Scrubber:
             return False
 
 
+_NO_LETTERS = (
+    "The directory of MYORESPONSE_DEAD_LETTERS cannot be used: it must belong to the user of this process and be open "
+    "to it only (chmod 700). Erasures delete the dead letters of a person there."
+)
+
+
 class Readiness:
     """Whether the database can serve, or why not, checked at most once a second: many probes cost no more than one."""
 
     SECONDS = 1.0
 
-    def __init__(self, database: Database, heads: Path) -> None:
+    def __init__(self, database: Database, heads: Path, letters: DeadLetters) -> None:
         self._database = database
         self._heads = heads
+        self._letters = letters
         self._lock = threading.Lock()
         self._found: DatabaseFailure | None = None
         self._until = 0.0
@@ -207,6 +215,8 @@ class Readiness:
     async def refusal(self) -> ServiceError | None:
         """Why the database cannot serve. It is found in its own thread, so that this need not wait for one."""
         found = await anyio.to_thread.run_sync(self.objection, limiter=self._thread)
+        if found is None and not self._letters.is_usable():
+            return Unavailable(_NO_LETTERS)
         if found is None or found.cause is not None:
             return None if found is None else refusal_of(found)
         return Unavailable("The ledger cannot be opened with its secret file.")

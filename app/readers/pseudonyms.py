@@ -107,6 +107,18 @@ class Pseudonyms:
             return self._kept(value)
         return "s-" + self._hash.digest("patient", "" if self._authorities else authority or "", value)
 
+    def candidates(self, given: Identifier) -> set[str]:
+        """Every subject identifier that a person with this identifier may have or get, whatever the study declares."""
+        value = normalised(given.value)
+        if given.authority == SUBJECT_SYSTEM and self._may_be_ours(value):
+            return {value}
+        if not value or no_patient(value) is not None:
+            return set()
+        if self._hash is None:
+            kept = self._kept(value)
+            return set() if isinstance(kept, FaultCode) else {kept}
+        return {"s-" + self._hash.digest("patient", authority, value) for authority in ("", given.authority or "")}
+
     def number(self, source: str | None, value: str, part: str = "") -> str | FaultCode:
         """The number of a fact as it is stored, or the code of its fault.
 

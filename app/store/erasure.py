@@ -6,7 +6,7 @@ comes again. Revisions that held the person cannot be read any more. The revisio
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES, shown
 from app.store.hashes import name_tombstone, tombstone
 from app.store.kept_answers import forget_answers
+from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query
 from app.store.revision_builder import RevisionBuilder
 from app.store.seals import change, row_of, rows_of_patient
@@ -85,11 +86,18 @@ _OPEN_ERASURE = Query(
     "study",
     "stone",
 )
+_OPEN_ERASURES = Query(
+    select(erasures.c.tombstone)
+    .join_from(erasures, studies, studies.c.key == erasures.c.study)
+    .where(studies.c.id == bindparam("study"), erasures.c.readmitted_revision.is_(None)),
+    "study",
+)
 _LATEST = Query(
     select(studies.c.id, func.max(erasures.c.erased_revision))
     .join_from(erasures, studies, studies.c.key == erasures.c.study)
     .group_by(studies.c.id)
 )
+_STUDY = Query(select(studies.c.key, studies.c.locked_secret).where(studies.c.id == bindparam("study")), "study")
 _IS_MERGED_INTO = Query(
     select(
         exists().where(
@@ -131,8 +139,12 @@ def erase(
     client: str | None,
     received_at: int,
     if_match: str | None = None,
+    elsewhere: Callable[[bytes], bool] = lambda stone: False,
 ) -> Erasure:
     """Delete all data of a person, as one revision. Call `Database.scrub` after the transaction.
+
+    `elsewhere` says whether there is something outside the database of the person whose tombstone it gets: then the
+    person is erased, too, although the study has nothing.
 
     Raises `NotFound`, `Erased`, `PreconditionFailed`, and `Conflict` if another record is merged into this one: data of
     the same person would remain. A merge that was undone belongs to the other record. It stays there, with the
@@ -144,9 +156,9 @@ def erase(
         raise Erased
     person = builder.people.get(patient)
     listed = items_of(connection, builder.key, patient)
-    if person is None and not listed:
-        raise NotFound("The study has no patient of this name.")
     stone = tombstone(builder.secret, patient)
+    if person is None and not listed and not elsewhere(stone):
+        raise NotFound("The study has no patient of this name.")
     forget_answers(connection, builder.key)
     if person is None:
         if if_match is not None:
@@ -175,6 +187,25 @@ def erase(
     return Erasure(patient, number, first, facts, len(listed))
 
 
+def tombstones(connection: Connection, study_id: str, patients_of: Iterable[str]) -> tuple[dict[str, bytes], bool]:
+    """The hash by which each of these persons would be recognised after an erasure, and whether one of them is erased.
+
+    Raises `NotFound` for an unknown study.
+    """
+    found = _STUDY.row(connection, study_id)
+    if found is None:
+        raise NotFound("There is no study of this name.")
+    secret = keys_of(connection).unlock(found[1])
+    stones = {patient: tombstone(secret, patient) for patient in patients_of}
+    erased = any(_OPEN_ERASURE.row(connection, found[0], stone) is not None for stone in stones.values())
+    return stones, erased
+
+
+def open_erasures(connection: Connection, study_id: str) -> list[bytes]:
+    """The hashes of all persons who are erased from a study and were not stored again."""
+    return [bytes(row[0]) for row in _OPEN_ERASURES.rows(connection, study_id)]
+
+
 def latest_erasures(connection: Connection) -> dict[str, int]:
     """The last revision of each study that erased a person."""
     return dict(_LATEST.rows(connection))
@@ -183,8 +214,14 @@ def latest_erasures(connection: Connection) -> dict[str, int]:
 def _erase_items_only(
     builder: RevisionBuilder, patient: str, stone: bytes, listed: Sequence[tuple[int, int]], client: str | None
 ) -> Erasure:
-    """Delete what was set aside of a person of whom the study has nothing else."""
-    first = min(added for _, added in listed)
+    """Delete what was set aside of a person of whom the study has nothing else.
+
+    An erasure closes the revisions that had the person. If none had, an empty one before it is closed, so that the
+    revisions of others stay readable.
+    """
+    if not listed:
+        builder.append_revision([], Counts(), format="erasure", client=client)
+    first = min((added for _, added in listed), default=builder.number - 1)
     entries = [erased_entry(stone, _NO_PATIENT, first), *[erased_item_entry(item) for item, _ in listed]]
     number = builder.append_revision([], Counts(), format="erasure", client=client, entries=entries)
     builder.write()

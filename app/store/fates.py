@@ -72,9 +72,10 @@ def fates(
         assertions = known[identity]
         if len(assertions) == 1:
             counted = value is None or fact[value] is not None or fact[STATUS] in WITHDRAWN
+            counted = counted and assertions[0].removed is None  # a link may have been turned round before
             if counted and assertions[0].fact is fact and fact[STATUS] in _PLAIN:
                 continue
-            if counted and assertions[0].added < number and assertions[0].removed is None:
+            if counted and assertions[0].added < number:
                 yield Fate(kind, i, Disposition.KEPT, None, _UNCHANGED)
                 continue
         last = last or {other[IDENTITY]: at for at, other in enumerate(facts)}
@@ -100,6 +101,7 @@ def are_plain(kind: str, facts: Sequence[Fact], known: Mapping[str, Sequence[Ass
         len(known) == len(facts)
         and _PLAIN.issuperset([fact[STATUS] for fact in facts])
         and (value is None or None not in [fact[value] for fact in facts])
+        and (kind != "attributes" or all(each.removed is None for stated in known.values() for each in stated))
     )
 
 

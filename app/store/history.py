@@ -25,9 +25,9 @@ Reason = Literal["superseded", "withdrawn", "withdrawal", "left_out", "late", "s
 """Why a version is not shown.
 
 `superseded`: a greater version took its place. `withdrawn`: its source withdrew the fact. `withdrawal`: it is such a
-withdrawal. `left_out`: a timeline that replaced another left the fact out, or another draw of its number took its
-place. `late`: a greater version was already known when it arrived. `set_aside`: it is not clear to which draw of its
-number it belongs, or it is no number.
+withdrawal. `left_out`: a timeline that replaced another left the fact out, another draw of its number took its place,
+or a later merge turned a merge round. `late`: a greater version was already known when it arrived. `set_aside`: it is
+not clear to which draw of its number it belongs, or it is no number.
 """
 
 KINDS: dict[Kind, str] = dict(zip(get_args(Kind), FACTS, strict=True))

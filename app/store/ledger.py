@@ -30,7 +30,7 @@ from app.store import fates, neighbours, supersession
 from app.store.assertions import Counts, Revision, Tally
 from app.store.erasure import readmission
 from app.store.fates import Fate
-from app.store.merge_rings import ring_faults
+from app.store.merge_rings import end_turned_links, ring_faults
 from app.store.revision_builder import PatientState, RevisionBuilder
 from app.store.timelines import check_etag
 from app.store.worklist import Worklist
@@ -325,8 +325,10 @@ def _apply(
     for kind, facts in history.kinds():
         if facts or rule is supersession.replace:
             rule(kind, person.known[kind], facts, revision, person.changing(kind), tally, history.instruction)
+    turned = end_turned_links(builder, person, history, tally)
+    builder.touch(turned)
     counts = tally.counts()
-    stored = builder.number if is_new or _stored(person) != before else None
+    stored = builder.number if is_new or turned or _stored(person) != before else None
     return Outcome(person.id, _status(is_new, counts, tally.changed), stored, counts, draws=tally.draws)
 
 

@@ -1,4 +1,9 @@
-"""Merges that would close a ring: A into B, B into C, C into A. None of them would survive, so such a merge is refused.
+"""Merges that contradict each other: one that turns round an earlier one, and one that would close a ring.
+
+A record survives, or it is merged into another one. Where two records name each other, the later link counts, by the
+time that its source gives it (EVN-2, `meta.lastUpdated`), in any order of arrival: the earlier one is ended, as if its
+record had been put without it. Without two different times, and in a longer ring (A into B, B into C, C into A), nobody
+can say which record survives, so the merge that arrives is refused.
 
 There is no SQL here. A ring that an earlier version has stored stays; analyses read its records apart.
 """
@@ -7,14 +12,18 @@ import json
 from collections.abc import Iterator, Sequence
 
 from app.errors import Fault, FaultCode, pointer
-from app.store.assertions import STATUS, Assertion, Fact, order, standing
-from app.store.revision_builder import RevisionBuilder
-from app.timeline.facts import AttributeFact, History
+from app.store.assertions import ISSUED, STATUS, Assertion, Fact, Tally, order, standing
+from app.store.revision_builder import PatientState, RevisionBuilder
+from app.store.supersession import close
+from app.timeline.facts import NEVER, AttributeFact, History
 from app.timeline.merged_records import MERGED_INTO
 from app.timeline.vocabulary import WITHDRAWN
 
 _VALUE = AttributeFact._fields.index("value")
-_RING = "The record that it names is merged into this one already, directly or through others: none would survive."
+_RING = (
+    "The record that it names is merged into this one already, directly or through others: none would survive. "
+    "Of two records, a link with a later time than the other one turns it round; else undo the other merge first."
+)
 
 
 def ring_faults(builder: RevisionBuilder, histories: Sequence[History], *, put: bool = False) -> list[Fault]:
@@ -38,6 +47,63 @@ def ring_faults(builder: RevisionBuilder, histories: Sequence[History], *, put: 
     return faults
 
 
+def end_turned_links(
+    builder: RevisionBuilder, person: PatientState, history: History, tally: Tally
+) -> list[PatientState]:
+    """End the link of a record that a later link turns round: that of the other record, or the one that arrived.
+
+    The history has been applied to its patient. Returns the states of the other records whose links have ended.
+    """
+    ended = []
+    for _, fact in _links(history):
+        other = _named(fact)
+        if fact.issued is None or other == person.id:
+            continue
+        theirs = _stated(builder, other)
+        mine = person.known["attributes"][MERGED_INTO]
+        arrived = next((each for each in mine if each.fact == fact), None)
+        current = standing(theirs)
+        if _is_turned(fact, person.id, theirs):
+            if arrived is not None and arrived.removed is None and fact.status not in WITHDRAWN:
+                close(arrived, builder.number, person.changing("attributes"))
+                tally.late, tally.added = tally.late + 1, max(tally.added - 1, 0)
+        elif (
+            current is not None
+            and current.fact[STATUS] not in WITHDRAWN
+            and _named(current.fact) == person.id
+            and _is_turned(current.fact, other, mine)
+        ):
+            state = builder.people[other]
+            close(current, builder.number, state.changing("attributes"))
+            tally.withdrawn += 1
+            tally.changed = True
+            if fact.status in WITHDRAWN and tally.added:  # it ends a link that is known, of the other record
+                tally.superseded, tally.added = tally.superseded + 1, tally.added - 1
+            ended.append(state)
+    return ended
+
+
+def _is_turned(link: Fact, record: str, theirs: Sequence[Assertion]) -> bool:
+    """Whether the record that a link names was said to be merged into this `record` later: `theirs` are its links.
+
+    The merge may have been undone since: then both records are apart.
+    """
+    since = _time(link)
+    times = [_time(each.fact) for each in theirs if _named(each.fact) == record and each.fact[STATUS] not in WITHDRAWN]
+    undone = [_time(each.fact) for each in theirs if _named(each.fact) == record and each.fact[STATUS] in WITHDRAWN]
+    return any(since < at for at in times) or any(min(times, default=at) < at > since for at in undone)
+
+
+def _named(link: Fact) -> str:
+    named: str = json.loads(link[_VALUE])
+    return named
+
+
+def _time(link: Fact) -> int:
+    issued: int | None = link[ISSUED]
+    return NEVER if issued is None else issued
+
+
 def _links(history: History) -> Iterator[tuple[int, AttributeFact]]:
     return ((at, fact) for at, fact in enumerate(history.attributes) if fact.identity == MERGED_INTO)
 
@@ -52,14 +118,17 @@ def _stated(builder: RevisionBuilder, record: str) -> list[Assertion]:
 
 
 def _stands(builder: RevisionBuilder, record: str, fact: AttributeFact, before: AttributeFact | None) -> bool:
-    """Whether a link that arrives will stand: it is new, and nothing that is known is greater."""
+    """Whether a link that arrives will stand: it is new, nothing known is greater, and nothing turned it round."""
     known: list[Fact] = [each.fact for each in _stated(builder, record)]
     known += [] if before is None else [before]
-    return fact not in known and all(order(fact) >= order(each) for each in known)
+    if fact in known or any(order(fact) < order(each) for each in known):
+        return False
+    return fact.issued is None or not _is_turned(fact, record, _stated(builder, _named(fact)))
 
 
 def _in_ring(builder: RevisionBuilder, record: str, stated: dict[str, AttributeFact]) -> bool:
-    """Whether the links lead from a record back to it."""
+    """Whether the links lead from a record back to it, and it is not a pair of which the later link counts."""
+    first = stated[record]
     at, seen = record, set[str]()
     while at not in seen:
         seen.add(at)
@@ -69,5 +138,8 @@ def _in_ring(builder: RevisionBuilder, record: str, stated: dict[str, AttributeF
             link = None if current is None else current.fact
         if link is None or link[STATUS] in WITHDRAWN:
             return False
-        at = json.loads(link[_VALUE])
+        turns = len(seen) == 2 and _named(link) == record
+        if turns and first.issued is not None and first.issued != _time(link):
+            return False
+        at = _named(link)
     return at == record

@@ -123,6 +123,7 @@ class RevisionBuilder:
         self._revisions: list[tuple[Any, ...]] = []
         self._leaves: list[tuple[int, int, int, bytes]] = []
         self._touched: dict[int, bytes] = {}
+        self._also: list[PatientState] = []
         self._last_key = 0
         self.received_at = received_at
         """When the submission arrived that is being stored."""
@@ -201,6 +202,10 @@ class RevisionBuilder:
             person.known[kind] = known
         person.complete = True
 
+    def touch(self, others: Iterable[PatientState]) -> None:
+        """Let the revision that is being made change these patients, too: its submission does not name them."""
+        self._also += others
+
     def append_revision(
         self,
         touched: Iterable[PatientState],
@@ -217,7 +222,8 @@ class RevisionBuilder:
         """
         number, head = self.number, self.head
         client = client if client is not None else audit.caller()
-        people = list({person.key: person for person in touched}.values())
+        people = list({person.key: person for person in (*touched, *self._also)}.values())
+        self._also = []
         new_leaves = [
             (person.key, patient_leaf(person.salt, number, person.id, person.first_revision, self._plain(person)))
             for person in people

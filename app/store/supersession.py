@@ -157,7 +157,7 @@ class StatedFact:
             return False
         stands = order(fact) >= order(current.fact)
         if stands:
-            _close(current, self.revision.number, self.changes)
+            close(current, self.revision.number, self.changes)
             gone = counts_nowhere(self.kind, fact) and not counts_nowhere(self.kind, current.fact)
             self.tally.withdrawn += gone
             self.tally.changed = True
@@ -271,7 +271,7 @@ class StatedFact:
                     del wanted[each.draw]
                 else:
                     ended[each.draw] = each
-                    _close(each, number, self.changes)
+                    close(each, number, self.changes)
         self.tally.changed |= bool(wanted or ended)
         standing_in = {fact: label for label, fact in wanted.items()}
         for fact, label in standing_in.items():
@@ -521,7 +521,7 @@ def _put_attribute(
         else:
             _supersede(assertions, current, fact, number, changes, tally)
     if not stated and current is not None and current.fact[STATUS] not in WITHDRAWN:
-        _close(current, number, changes)
+        close(current, number, changes)
         tally.withdrawn += 1
 
 
@@ -569,7 +569,7 @@ def _supersede(
     tally.superseded += 1
     tally.unversioned_corrections += order(fact) == order(current.fact)
     tally.withdrawn += fact[STATUS] in WITHDRAWN and current.fact[STATUS] not in WITHDRAWN
-    _close(current, number, changes)
+    close(current, number, changes)
     _stand(assertions, fact, number, changes)
 
 
@@ -582,7 +582,8 @@ def _keep_below(assertions: list[Assertion], fact: Fact, number: int, changes: C
         tally.late += 1
 
 
-def _close(assertion: Assertion, number: int, changes: Changes) -> None:
+def close(assertion: Assertion, number: int, changes: Changes) -> None:
+    """Let an assertion stand no longer, from a revision on."""
     assertion.removed = number
     if assertion.added < number:
         changes.removed.append(assertion)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, cast, get_args
 
-from app.errors import Busy, Fault, InvalidDocument, ServiceError
+from app.errors import Busy, Fault, InvalidDocument, ServiceError, Unavailable
 from app.readers.json_timelines import Item, together
 from app.readers.statements import Skipped
 from app.readers.tables import Dialect, PatientResults, read_table
 from app.store import erasure, ledger
 from app.store.engine import Database, Transaction
 from app.store.gc_pause import gc_paused
+from app.submission.dead_letters import DeadLetters
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, Work, patiently
 from app.submission.native_patients import NativePatients
@@ -116,14 +117,37 @@ def replace_timeline(
     return submitter.shortened(submitter.commit(replaced))
 
 
-def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None) -> erasure.Erasure:
-    """Delete everything about a person from every revision (`erasure.erase`)."""
+_LETTERS_LEFT = (
+    "The person is erased from the database, but the directory of dead letters cannot be used. When it can, run "
+    "python -m app dead-letters: it deletes the letters of erased persons."
+)
+
+
+def erase_patient(submitter: Submitter, patient: str, *, if_match: str | None, letters: DeadLetters) -> erasure.Erasure:
+    """Delete everything about a person from every revision (`erasure.erase`). `forget_letters` does the rest."""
+
+    def has_letters(stone: bytes) -> bool:
+        try:
+            return letters.has(submitter.study, stone)
+        except OSError:
+            raise Unavailable("The directory of dead letters cannot be used. Nothing is erased.") from None
+
     return submitter.commit(
         lambda transaction: erasure.erase(
             transaction, submitter.study, patient,
-            client=submitter.client, received_at=submitter.received_at, if_match=if_match,
+            client=submitter.client, received_at=submitter.received_at, if_match=if_match, elsewhere=has_letters,
         )
     )  # fmt: skip
+
+
+def forget_letters(database: Database, study: str, patient: str, letters: DeadLetters) -> None:
+    """Delete the dead letters of a person who was erased. Raises `Unavailable` if the directory cannot be used."""
+    with database.reading() as connection:
+        stones, _ = erasure.tombstones(connection, study, [patient])
+    try:
+        letters.forget(study, stones[patient])
+    except OSError:
+        raise Unavailable(_LETTERS_LEFT) from None
 
 
 def store_timelines(

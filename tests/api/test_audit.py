@@ -15,7 +15,6 @@ from sqlalchemy.exc import DatabaseError
 
 from app.errors import ServiceError
 from app.hl7v2 import submit
-from app.hl7v2.dead_letters import DeadLetters
 from app.hl7v2.message_handler import MessageHandler
 from app.http.audit import NOT_AUDITED
 from app.main import create_app
@@ -24,9 +23,11 @@ from app.store import audit
 from app.store.audit import Access, AuditEntry, Who, acting
 from app.store.audit_journal import AuditJournal, move_left_behind
 from app.store.audit_trail import AuditTrail
+from app.submission.dead_letters import DeadLetters
 from app.timeline.times import microseconds
 from tests.api.examples import fill, timeline
 from tests.api.fhir_bodies import FHIR, bundle, entry, patient
+from tests.hl7v2.conftest import KEYS
 from tests.hl7v2.hl7v2_messages import obx, oru
 from tests.timeline.documents import NOW
 from tests.trust import tampering
@@ -359,7 +360,7 @@ def test_a_message_over_mllp_has_a_row_with_its_sender(trial, tmp_path):
     def store(message: bytes, client: str) -> submit.Reply:
         return submit.store_message(database, "trial", message, secret=None, now=microseconds(NOW), client=client)
 
-    letters = DeadLetters(tmp_path / "letters")
+    letters = DeadLetters(tmp_path / "letters", KEYS)
     letters.prepare()
     trail = trial.app_state["app_state"].trail
     handler = MessageHandler("trial", store, letters, trail.answered)

@@ -434,6 +434,35 @@ def test_links_that_close_a_ring_of_three_are_refused(trial, kind):
     assert people(trial) == 1
 
 
+@pytest.mark.parametrize("later_first", [False, True])
+@pytest.mark.parametrize("type", ["replaced-by", "replaces"])
+def test_a_link_that_a_later_one_turns_round_counts_one_person(trial, later_first, type):
+    two_records(trial)
+    pairs = [("OLD", "NEW"), ("NEW", "OLD")] if type == "replaced-by" else [("NEW", "OLD"), ("OLD", "NEW")]
+    links = [
+        replaced(number, about(other), type, meta={"lastUpdated": f"2020-01-0{day}T00:00:00Z"})
+        for day, (number, other) in enumerate(pairs, 1)
+    ]
+    for link in [*(reversed(links) if later_first else links), *links]:
+        assert trial.post(link).status_code == 200
+    assert people(trial) == 1
+    [surviving] = [each["patient"]["id"] for each in trial.timelines() if "merged_into" not in each["patient"]]
+    read = [each["resource"] for each in trial.client.get(f"{trial.base}/Patient").json()["entry"]]
+    assert [each["identifier"][0]["value"] for each in read if "link" not in each] == [surviving]
+
+
+def test_a_link_without_a_time_does_not_turn_a_merge_round(trial):
+    two_records(trial)
+    trial.post(replaced("OLD", about("NEW")))
+    answer = trial.post(replaced("NEW", about("OLD")))
+    assert (answer.status_code, issues(answer)) == (
+        422,
+        [("error", "invalid", "Patient.link[0].other.identifier")],
+    )
+    assert trial.post(replaced("NEW", about("OLD"), meta={"lastUpdated": "2020-01-01T00:00:00Z"})).status_code == 200
+    assert people(trial) == 1
+
+
 def test_a_record_has_one_surviving_record(trial):
     two_records(trial)
     trial.post(ck(number="acc-79", subject=about("THIRD")))

@@ -347,7 +347,7 @@ def test_a_person_who_was_erased_is_not_let_in_again_by_a_message(trial_here):
     reply = refused(trial_here, oru())
     assert reply[0] == "MSA|AE|4711"
     assert reply[1] == (
-        "ERR||PID^1^3|204^Unknown key identifier^HL70357|E|unknown_reference|||"
+        "ERR||PID^1^3|204^Unknown key identifier^HL70357^erased^Person erased^99MYO|E|erased|||"
         "The data of this person were erased from the study, and no new data are stored."
     )
 
@@ -419,6 +419,56 @@ def test_a_merge_that_closes_a_ring_of_three_is_refused(trial):
     assert lines[1].startswith("ERR||MRG^1^1|")
     assert "|contradiction|" in lines[1]
     assert trial.get("/v1/studies/trial/revisions").text == before
+
+
+def persons(client: Any) -> int:
+    """The number of persons whom analyses read."""
+    answer = client.get("/v1/studies/trial/analyses/response-rates").json()
+    return int(answer["populations"]["all"])
+
+
+@pytest.mark.parametrize("later_first", [False, True])
+def test_a_merge_that_a_later_event_turns_round_counts_one_person(trial, later_first):
+    accepted(trial, oru(), oru(pid=OLD, obr=changed(OBR, f3="78^ELAB")))
+    merges = [adt("A40", OLD, "MRG|123^^^WARD7"), adt("A40", PID, MRG, at="20050402080000+0900")]
+    accepted(trial, *(reversed(merges) if later_first else merges))
+    assert (persons(trial), merged_into(trial, "123"), merged_into(trial, "456")) == (1, None, "123")
+    accepted(trial, *merges)
+    assert (persons(trial), merged_into(trial, "123"), merged_into(trial, "456")) == (1, None, "123")
+    accepted(trial, adt("A37", OLD, PID, at="20050403080000+0900"))
+    assert persons(trial) == 2
+
+
+def test_two_merges_of_one_time_that_contradict_each_other_are_refused(trial):
+    accepted(trial, oru(), oru(pid=OLD, obr=changed(OBR, f3="78^ELAB")), adt("A40", PID, MRG))
+    lines = refused(trial, adt("A40", OLD, "MRG|123^^^WARD7"))
+    assert lines[1].startswith("ERR||MRG^1^1|")
+    assert "|contradiction|" in lines[1]
+    assert persons(trial) == 1
+
+
+def test_the_receipt_of_a_merge_that_was_turned_round_before_it_arrived_says_so(trial):
+    accepted(trial, oru(), adt("A40", PID, MRG, at="20050402080000+0900"))
+    late = send(trial, adt("A40", OLD, "MRG|123^^^WARD7")).text.split("\r")
+    assert late[1:3] == [
+        "MSA|AA|4711|not applied 1",
+        "ERR||MRG^1^1|0^Message accepted^HL70357|I|older|||"
+        "A later version, time of issue or status of the same fact had arrived before.",
+    ]
+
+
+def test_a_timeline_that_says_the_contrary_of_a_merge_is_refused_until_the_merge_is_undone(trial):
+    accepted(trial, oru(), oru(pid=OLD, obr=changed(OBR, f3="78^ELAB")), adt("A40", PID, MRG))
+    other_way = {"patient": {"id": "123", "merged_into": "456"}}
+    events = "/v1/studies/trial/patients/123/events"
+    answer = trial.post(events, json=other_way)
+    assert answer.status_code == 422
+    assert [(fault["pointer"], fault["code"]) for fault in answer.json()["errors"]] == [
+        ("/patient/merged_into", "contradiction")
+    ]
+    accepted(trial, adt("A37", PID, MRG, at="20050402080000+0900"))
+    assert trial.post(events, json=other_way).status_code == 200
+    assert (persons(trial), merged_into(trial, "123")) == (1, "456")
 
 
 def test_an_unlink_that_names_two_patients_must_end_a_link_that_is_known(trial):

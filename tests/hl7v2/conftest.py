@@ -13,15 +13,16 @@ from pathlib import Path
 import pytest
 
 from app.errors import Fault, FaultCode
-from app.hl7v2.dead_letters import DeadLetters
 from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_connection import Limits
 from app.hl7v2.mllp_framing import Frames, framed
 from app.hl7v2.mllp_listener import Listener
 from app.hl7v2.submit import Reply
 from app.store.audit import AuditEntry
+from app.submission.dead_letters import DeadLetters, LetterKeys
 
 WAIT = 30
+KEYS = LetterKeys("a secret of thirty-two characters", lambda: b"root" * 8)
 FAULTS = (Fault("OBX[2]-6", FaultCode.UNKNOWN_UNIT),)
 
 
@@ -120,7 +121,7 @@ class Running:
 @pytest.fixture
 def letters(tmp_path: Path) -> DeadLetters:
     """An empty directory of dead letters."""
-    letters = DeadLetters(tmp_path / "letters")
+    letters = DeadLetters(tmp_path / "letters", KEYS)
     letters.prepare()
     return letters
 

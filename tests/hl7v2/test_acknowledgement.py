@@ -95,7 +95,7 @@ def test_the_number_of_errors_beside_aa_is_limited_and_the_rest_is_counted():
     assert len(answer("AA", (), receipt, full=True)) == 2 + 150
 
 
-@pytest.mark.parametrize("version", ["2.1", "2.3.1", "2.4"])
+@pytest.mark.parametrize("version", ["2.2", "2.3.1", "2.4"])
 def test_before_version_2_5_only_the_counts_stand_beside_aa(version):
     assert answer("AA", (), RECEIPT, f12=version)[1:] == ["MSA|AA|4711|kept 3, not applied 1, set aside 1, not ours 2"]
 
@@ -117,7 +117,7 @@ def test_each_fault_is_an_error_segment_since_version_2_5():
     assert patient == "ERR||PID^1|100^Segment sequence error^HL70357|E|missing|||" + SENTENCES[FaultCode.MISSING]
 
 
-@pytest.mark.parametrize("version", ["2.1", "2.3.1", "2.4"])
+@pytest.mark.parametrize("version", ["2.2", "2.3.1", "2.4"])
 def test_before_that_each_fault_is_a_repetition_of_one_field(version):
     header, _, error = answer("AE", FAULTS, f12=version)
     assert header.endswith(f"|P|{version}")

@@ -1,5 +1,6 @@
 """The commands `mllp` and `dead-letters` as processes: how they start, what they store, how they stop."""
 
+import json
 import os
 import re
 import signal
@@ -13,11 +14,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from app import __version__
 from app.__main__ import cli
+from app.main import create_app
 from app.protocol.presets import SEED_2008
+from app.settings import Settings
 from app.store import audit, migrations
 from app.store.revisions import list_revisions
 from app.store.studies import FeedDefinition, StudyDeclaration, put_study
@@ -58,6 +62,15 @@ class Place:
 
     def database(self):
         return opened(self.url)
+
+    def erase(self, patient):
+        """Erase a person over HTTP."""
+        address = f"/v1/studies/ward7/patients/{patient}?erase=true"
+        settings = Settings(
+            database_url=self.url, dead_letters=self.letters, compute_workers=0, allow_unauthenticated=True
+        )
+        with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+            assert client.delete(address).status_code == 204
 
     def stored(self):
         """How many revisions the study has, and the CK values of P01."""
@@ -204,19 +217,27 @@ def test_a_refused_message_can_be_listed_mended_and_sent_again(start, place):
     with sender_to(process) as sender:
         assert b"\rMSA|AE|M1" in sender.ask(oru(unit="furlong"))
         assert b"\rMSA|AA|M2" in sender.ask(oru("M2", patient="P02"))
-    (file,) = place.letters.glob("*.hl7")
+    (file,) = place.letters.glob("*.letter")
     listed = place.run("dead-letters")
-    assert re.fullmatch(rf"{re.escape(str(file))}  \S+Z  ward7  AE  OBX\[1\]-6 unknown_unit\n", listed.stdout)
+    assert re.fullmatch(
+        rf"{re.escape(str(file))}  \S+Z  ward7  AE  OBX\[1\]-6 unknown_unit  MSH-10 M1\n", listed.stdout
+    )
+    assert not any(b"SECRETNAME" in each.read_bytes() for each in place.letters.rglob("*") if each.is_file())
 
     unmended = place.run("dead-letters", "--send", file)
     assert (unmended.returncode, "refused again, AE: OBX[1]-6 unknown_unit: " in unmended.stdout) == (1, True)
     assert "furlong" not in listed.stdout + unmended.stdout + unmended.stderr
 
-    file.write_text(file.read_text().replace("\r", "\n").replace("furlong", "U/L"))  # as an editor writes it
-    mended = place.run_alone("dead-letters", "--send", file)
-    assert (mended.returncode, mended.stdout) == (0, f"{file}  accepted and removed\n"), mended.stderr
+    read = place.run_alone("dead-letters", "--read", file)
+    assert (read.returncode, read.stderr) == (0, "")
+    assert "SECRETNAME^JANE" in read.stdout
+    mended_file = place.letters.parent / "mended.hl7"
+    mended_file.write_text(read.stdout.replace("\r", "\n").replace("furlong", "U/L"))  # as an editor writes it
+    mended = place.run_alone("dead-letters", "--send", mended_file)
+    assert (mended.returncode, mended.stdout) == (0, f"{mended_file}  accepted and removed\n"), mended.stderr
     assert place.stored()[1] == [1101]
-    assert not list(place.letters.iterdir())
+    assert place.run("dead-letters", "--delete", file).stdout == f"{file}  deleted\n"
+    assert [each for each in place.letters.rglob("*") if each.is_file()] == []
     assert place.run("dead-letters").stdout == f"No dead letters in {place.letters}.\n"
     assert "furlong" not in "".join(process.lines)
 
@@ -224,11 +245,16 @@ def test_a_refused_message_can_be_listed_mended_and_sent_again(start, place):
 def test_letters_are_accepted_as_they_are_once_the_study_knows_their_code(start, place):
     with sender_to(start()) as sender:
         assert b"\rMSA|AE|M1" in sender.ask(oru().replace(b"^^^HOSP", b"^^^CLINIC"))
-    files = list(place.letters.glob("*.hl7"))
-    assert place.run("dead-letters", "--send", *files).returncode == 1
+    files = list(place.letters.iterdir())
+    for _ in range(2):
+        again = place.run("dead-letters", "--send", *files)
+        assert (again.returncode, again.stdout.count("refused again, AE")) == (1, 1)
     place.define(FeedDefinition(identifiers="pseudonyms", authorities=("CLINIC",)))
     assert place.run("dead-letters", "--send", *files).returncode == 0
     assert place.stored()[1] == [1101]
+    assert place.run("dead-letters", "--send", *place.letters.iterdir()).returncode == 0
+    assert place.stored() == (3, [1101])
+    assert [each for each in place.letters.rglob("*") if each.is_file()] == []
 
 
 def test_messages_that_share_a_frame_are_stored_and_answered_each_for_itself(start, place):
@@ -237,9 +263,10 @@ def test_messages_that_share_a_frame_are_stored_and_answered_each_for_itself(sta
         answers = [sender.answer(), sender.answer()]
     assert [re.search(rb"MSA\|(A[AE]\|M\d)", answer)[1] for answer in answers] == [b"AE|M1", b"AA|M2"]
     assert place.stored()[1] == [950]
-    (file,) = place.letters.glob("*.hl7")
-    assert b"furlong" in file.read_bytes()
-    assert b"M2" not in file.read_bytes()
+    (file,) = place.letters.glob("*.letter")
+    read = place.run_alone("dead-letters", "--read", file).stdout
+    assert "furlong" in read
+    assert "M2" not in read
 
 
 def test_a_batch_is_answered_as_one(start, place):
@@ -400,9 +427,78 @@ def test_a_message_that_did_not_arrive_whole_is_sent_only_after_it_was_mended(st
     with sender_to(start(MLLP_MAX_BYTES="1000")) as sender:
         whole = oru() + b"NTE|1||" + b"x" * 1_000
         assert sender.ask(whole) is None
-    (file,) = place.letters.glob("*.hl7")
+    (file,) = place.letters.glob("*.letter")
     cut = place.run("dead-letters", "--send", file)
     assert (cut.returncode, "did not arrive whole" in cut.stdout) == (1, True)
-    file.write_bytes(whole)
-    assert place.run("dead-letters", "--send", file).returncode == 0
+    mended = place.letters.parent / "mended.hl7"
+    mended.write_bytes(whole)
+    assert place.run("dead-letters", "--send", mended).returncode == 0
     assert place.stored()[1] == [1101]
+
+
+def files_of(place):
+    return [each for each in place.letters.rglob("*") if each.is_file()]
+
+
+def adt(event, control="A1", patient="P01"):
+    return oru(control, patient=patient).replace(b"ORU^R01^ORU_R01", b"ADT^" + event.encode())
+
+
+def test_of_a_type_that_is_not_read_only_a_note_is_kept(start, place):
+    with sender_to(start()) as sender:
+        assert b"\rMSA|AR|A1" in sender.ask(adt("A08"))
+    (note,) = files_of(place)
+    assert "SECRETNAME" not in note.read_text()
+    line = place.run("dead-letters").stdout
+    assert re.search(r"ward7  AR  MSH-9 unsupported  MSH-10 A1  \(only this note is kept\)\n", line)
+    for _ in range(2):
+        sent = place.run("dead-letters", "--send", *place.letters.iterdir())
+        assert (sent.returncode, sent.stdout.count("not sent: only its note is kept")) == (0, 1)
+
+
+def test_a_declared_type_is_acknowledged_and_not_kept(start, place):
+    process = start(MLLP_NOT_OURS="ADT^A08, ORM^O01")
+    with sender_to(process) as sender:
+        answer = sender.ask(adt("A08"))
+        assert b"\rMSA|AA|A1|not ours 1" in answer
+        assert b"SECRETNAME" not in answer
+        assert b"\rMSA|AR|A2" in sender.ask(adt("A01", "A2"))
+        assert b"\rMSA|AA|M1" in sender.ask(oru())
+    assert len(files_of(place)) == 1
+
+
+@pytest.mark.parametrize(("types", "says"), [("ADT^A40", "that is read here"), ("ADT", "as in ADT^A08")])
+def test_a_type_that_is_read_or_has_no_event_cannot_be_declared(place, types, says):
+    refused_in_a_line(place.run_alone("mllp", "--port", "0", MLLP_NOT_OURS=types), 2, says)
+
+
+def test_a_message_of_an_erased_person_leaves_a_note_and_an_erasure_deletes_letters(start, place):
+    with sender_to(start()) as sender:
+        assert b"\rMSA|AE|M1" in sender.ask(oru(unit="furlong"))  # P01 has no record yet
+        assert b"\rMSA|AE|M2" in sender.ask(oru("M2", "furlong", patient="P02"))
+        assert len(list(place.letters.glob("*.letter"))) == 2
+        place.erase("P01")
+        assert len(list(place.letters.glob("*.letter"))) == 1
+        for message in (oru("M3"), oru("M4", "furlong")):
+            assert b"\rMSA|AE|" in sender.ask(message)
+    assert len(list(place.letters.glob("*.letter"))) == 1
+    assert place.run("dead-letters").stdout.count("only this note is kept") == 2
+    assert "erased  MSH-10 M3" in place.run("dead-letters").stdout
+    assert place.run_alone("verify").returncode == 0
+
+
+def test_letters_of_an_earlier_version_are_taken_along(place):
+    place.letters.mkdir(mode=0o700)
+    note = {"received": "2026-01-02T03:04:05Z", "last_received": "2026-01-02T03:04:05Z", "times": 2, "study": "ward7",
+            "sender": "10.0.0.5", "code": "AE", "faults": [], "whole": True}  # fmt: skip
+    old = place.letters / "20260102T030405.000000Z-0123456789abcdef.hl7"
+    for file, study in ((old, "ward7"), (old.with_name("x.hl7"), "gone")):
+        file.write_bytes(oru(unit="furlong"))
+        file.with_suffix(".json").write_text(json.dumps(note | {"study": study}))
+    listed = place.run("dead-letters").stdout
+    assert listed.count("2026-01-02T03:04:05Z (2 times)  ward7  AE") == 1
+    assert listed.count("gone  AE  -  (not encrypted)") == 1
+    assert not old.exists()
+    (kept,) = place.letters.glob("*.letter")
+    read = place.run_alone("dead-letters", "--read", kept).stdout  # as text: line ends are line feeds
+    assert read.replace("\n", "\r").encode() == oru(unit="furlong")

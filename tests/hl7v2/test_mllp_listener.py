@@ -160,19 +160,23 @@ def test_a_refused_message_is_on_the_disk_before_the_sender_learns_of_it(listen,
     assert (letter.message(), letter.note().sender) == (b"1", "127.0.0.1")
 
 
-def test_a_refusal_that_cannot_be_kept_is_not_answered(listen, letters, caplog):
-    def take(message):
-        if not letters.directory.exists():
-            return reply(message)
-        letters.directory.rmdir()
-        return reply(message, "AR")
-
+def test_a_refusal_that_cannot_be_kept_is_answered_by_name_and_all_else_goes_on(listen, letters, caplog):
+    letters.directory.rmdir()
     with logged(caplog) as log:
-        server = listen(take)
-        assert server.sender().ask(b"1") is None
-        assert server.sender().ask(b"1") == b"AA 1"
+        server = listen(lambda message: reply(message, "AA" if b"good" in message else "AE"))
+        sender = server.sender()
+        faulty = b"MSH|^~\\&|LAB|A|MYO|MYO|20240502||ORU^R01|17|P|2.5.1\rPID|||4711"
+        answer = sender.ask(faulty).split(b"\r")
+        assert answer[1] == b"MSA|AR|17"
+        assert answer[2].startswith(b"ERR|||207^Application internal error^HL70357|E|letters_unavailable|||The message")
+        batch = b"BHS|^~\\&|LAB|A|MYO|MYO|20240502||||B1\r" + faulty + b"\rBTS|1\r"
+        assert b"MSA|AR|B1" in sender.ask(batch)
+        assert sender.ask(b"good") == b"AA good"
+        letters.prepare()
+        assert sender.ask(faulty) == b"AE " + faulty
         server.end()
-    assert "event=failure type=FileNotFoundError" in log()
+    assert log().count("event=letters status=unavailable why=ENOENT") == 2
+    assert len(list(letters.all())) == 1
 
 
 def test_a_message_beyond_the_cap_is_not_answered_and_its_beginning_is_kept(listen, letters, caplog):
@@ -201,9 +205,14 @@ def test_a_message_that_another_interrupts_is_not_answered_and_both_are_kept(lis
 @pytest.mark.parametrize(
     ("sent", "settings", "reason"),
     [
-        (START + b"half", {"patience": 0.2}, "slow"),
-        (b"GET / HTTP/1.1", {"patience": 0.2}, "slow"),
-        (b"x" * 2_000, {}, "framing-malformed"),
+        (START + b"half", {"patience": 0.2}, "slow why=no_end"),
+        (START + b"whole\x1c\n", {"patience": 0.2}, "slow why=no_carriage_return"),
+        (b"GET / HTTP/1.1", {"patience": 0.2}, "slow why=http"),
+        (b"\x16\x03\x01" + b"hello" * 20, {"patience": 0.2}, "slow why=tls"),
+        (b"\r\nMSH|^~\\&|LAB", {"patience": 0.2}, "slow why=message_without_frame"),
+        (b"x" * 2_000, {}, "framing-malformed why=no_frame"),
+        (START + b"x" * 2_000, {}, "framing-too_long why=no_end"),
+        (START + b"one" + START + b"two\x1c\r", {}, "framing-malformed why=frame_in_frame"),
         (b"", {"idle": 0.2}, "idle"),
         (b"\r\n\r\n", {"idle": 0.2, "patience": 0.01}, "idle"),
     ],
@@ -215,8 +224,8 @@ def test_a_sender_that_does_not_send_messages_is_left(listen, letters, caplog, s
         sender.socket.sendall(sent)
         assert sender.answer() is None
         server.end()
-    assert f"end={reason}" in log()
-    assert list(letters.all()) == []
+    assert log().endswith(f"end={reason}")
+    assert (list(letters.all()) == []) == (not reason.startswith("framing") or reason.endswith("no_frame"))
 
 
 def test_a_sender_that_trickles_a_message_has_no_more_time_than_another(listen, caplog):

@@ -1,5 +1,6 @@
 """Who may send: this machine, listed networks, and holders of a certificate that we trust."""
 
+import re
 import shutil
 import socket
 import ssl
@@ -13,7 +14,7 @@ from app.hl7v2.message_handler import MessageHandler
 from app.hl7v2.mllp_connection import Limits, certificate_names
 from app.hl7v2.mllp_listener import Listener, accepted_names, may_send, objection_to_exposure, tls_context
 from app.settings import Settings
-from tests.hl7v2.conftest import Running, logged, reply
+from tests.hl7v2.conftest import Running, logged, reply, until
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - never listened on
 
@@ -72,14 +73,43 @@ def test_a_message_in_clear_is_not_taken_where_tls_is_asked_for(listen, folder, 
         server = listen(context=tls_context(settings(folder)))
         assert server.sender().ask(b"clear") is None
         server.end()
-    assert log() == "event=turned-away sender=127.0.0.1 why=handshake"
+    assert log() == "event=turned-away sender=127.0.0.1 why=handshake tls=wrong_version_number"
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
-def test_an_old_version_of_tls_is_not_spoken(listen, folder):
-    server = listen(context=tls_context(settings(folder)))
-    with pytest.raises(ssl.SSLError):
-        server.sender(wrapping(folder, maximum_version=ssl.TLSVersion.TLSv1_1))
+def test_an_old_version_of_tls_is_not_spoken(listen, folder, caplog):
+    with logged(caplog) as log:
+        server = listen(context=tls_context(settings(folder)))
+        with pytest.raises(ssl.SSLError):
+            server.sender(wrapping(folder, maximum_version=ssl.TLSVersion.TLSv1_1))
+        until(log)
+        server.end()
+    words = r"unsupported_protocol|unexpected_message"  # which of the two sides notices it first
+    assert re.fullmatch(rf"event=turned-away sender=127\.0\.0\.1 why=handshake tls=({words})", log())
+
+
+@pytest.mark.parametrize(
+    ("shown", "why"),
+    [("foreign", "certificate_self_signed_certificate"), (None, "peer_did_not_return_a_certificate")],
+)
+def test_the_log_says_what_is_wrong_with_a_certificate_and_not_whose_it_is(listen, folder, caplog, shown, why):
+    with logged(caplog) as log:
+        server = listen(context=tls_context(settings(folder, mllp_client_ca=folder / "theirs.pem")))
+        assert server.sender(wrapping(folder, shown)).ask(b"1") is None
+        server.end()
+    assert log() == f"event=turned-away sender=127.0.0.1 why=handshake tls={why}"
+
+
+def test_a_sender_that_does_not_trust_our_certificate_is_named_by_its_alert(listen, folder, caplog):
+    with logged(caplog) as log:
+        server = listen(context=tls_context(settings(folder)))
+        stranger = ssl.create_default_context(cafile=folder / "foreign.pem")
+        with pytest.raises(ssl.SSLError):
+            server.sender(lambda plain: stranger.wrap_socket(plain, server_hostname="127.0.0.1"))
+        until(log)
+        server.end()
+    assert "why=handshake tls=" in log()
+    assert "unknown_ca" in log()
 
 
 def test_a_sender_that_never_begins_tls_is_left(listen, folder, caplog):
@@ -87,7 +117,7 @@ def test_a_sender_that_never_begins_tls_is_left(listen, folder, caplog):
         server = listen(context=tls_context(settings(folder)), patience=0.2)
         assert server.sender().answer() is None
         server.end()
-    assert log() == "event=turned-away sender=127.0.0.1 why=handshake"
+    assert log() == "event=turned-away sender=127.0.0.1 why=handshake tls=timeout"
 
 
 def test_only_a_sender_with_a_certificate_that_we_trust_is_heard(listen, folder):

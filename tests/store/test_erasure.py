@@ -9,7 +9,7 @@ import pytest
 from app.errors import Erased, NotFound, PreconditionFailed
 from app.store import migrations
 from app.store.engine import Database
-from app.store.erasure import Erasure, erase
+from app.store.erasure import Erasure, erase, open_erasures, tombstones
 from app.store.hash_chain import verify
 from app.store.revisions import AsOf, resolve
 from app.store.studies import get_study
@@ -157,3 +157,29 @@ def test_scrubbing_does_no_harm_on_either_engine(database, study):
     post(database, study, timeline("P1", ck()))
     assert database.scrub()
     assert values(database, study, "P1") == [1101]
+
+
+def test_a_person_known_only_by_letters_is_erased_and_nothing_else_becomes_unreadable(database, study):
+    post(database, study, timeline("P1", ck("a")))
+    before = columns(database, study, 1).digest
+    with database.writing() as connection:
+        stones, erased = tombstones(connection, study, ["P2"])
+        assert not erased
+        asked = []
+        erasure = erase(
+            connection, study, "P2", client=None, received_at=now(), elsewhere=lambda stone: asked.append(stone) or True
+        )
+    assert asked == [stones["P2"]]
+    assert (erasure.first_revision, erasure.revision, erasure.facts) == (2, 3, 0)
+    assert columns(database, study, 1).digest == before
+    assert answers(database, study) == [0, 1, 3]
+    with database.reading() as connection:
+        assert tombstones(connection, study, ["P1", "P2"])[1]
+        assert open_erasures(connection, study) == [stones["P2"]]
+        assert verify(connection, study).faults == ()
+    with pytest.raises(Erased):
+        post(database, study, timeline("P2", ck("b")))
+    assert put(database, study, timeline("P2", ck("b")), readmit=True).status == "created"
+    with database.reading() as connection:
+        assert open_erasures(connection, study) == []
+        assert verify(connection, study).faults == ()

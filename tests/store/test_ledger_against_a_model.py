@@ -119,6 +119,13 @@ def written(patient: str, stated: list[tuple]) -> dict[str, Any]:
     return timeline(patient, *labs, about={name: survivor for name, *_, survivor in stated if name == LINK})
 
 
+def is_later(fact: Fact, other: str, link: tuple) -> bool:
+    """Whether a record was said to be merged into another one after a link, even if that was undone since."""
+    of_pair = [(rank(one)[1], is_shown(one)) for one in fact.ever if one[4] == other]
+    merged = [at for at, shown in of_pair if shown]
+    return any(at > rank(link)[1] and (shown or min([*merged, at]) < at) for at, shown in of_pair)
+
+
 def is_shown(assertion: tuple | None) -> bool:
     return assertion is not None and RANKS[assertion[3]] < 4
 
@@ -155,7 +162,20 @@ class Model:
             changed = True
             if rank(assertion) >= rank(bar):
                 fact.last = assertion
-        return self.conclude(patient, new, changed)
+        return self.conclude(patient, new, changed | self.turn(patient, stated))
+
+    def turn(self, patient: str, stated: list[tuple]) -> bool:
+        """Of two records that name each other, the later link counts."""
+        turned = False
+        for link in stated:
+            if link[0] == LINK and link[2] is not None:
+                mine, theirs = self.people[patient][LINK], self.people.get(link[4], {}).get(LINK, Fact())
+                if is_later(theirs, patient, link):
+                    turned |= is_shown(link) and mine.last == link
+                    mine.last = None if is_shown(link) and mine.last == link else mine.last
+                elif is_shown(theirs.last) and theirs.last[4] == patient and is_later(mine, link[4], theirs.last):
+                    theirs.last, turned = None, True
+        return turned
 
     def replace(self, patient: str, stated: list[tuple]) -> bool:
         facts = self.people[patient]

@@ -1,10 +1,11 @@
 """Two records of one person: analyses read them as one, and as two again when the merge is undone."""
 
+import itertools
 import json
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import Conflict, Erased, FaultCode, InvalidDocument
@@ -13,6 +14,7 @@ from app.store.hash_chain import verify
 from app.store.ledger import submit, submit_each
 from app.store.timelines import list_patients
 from app.timeline.cohort import Cohort
+from app.timeline.facts import attribute
 from app.timeline.merged_records import persons
 from app.timeline.normalize import AttributeFact, History
 from tests.store.posts import (
@@ -250,6 +252,149 @@ def test_what_an_earlier_version_stored_may_be_sent_again_and_undone(database, s
     with pytest.raises(InvalidDocument):
         merge(database, study, "P3", "P1", FIRST + DAY)
     merge(database, study, "P3", "P4", FIRST + DAY)
+
+
+def persons_of(database, study):
+    """The values of each person, without regard to their order."""
+    return {person: sorted(values) for person, values in lab_values(read(database, study)).items()}
+
+
+@pytest.mark.parametrize("first", ["P1", "P2"])
+def test_a_merge_that_a_later_one_turns_round_is_ended_whichever_arrives_first(database, study, first):
+    post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2)])
+    said = {"P1": ("P1", "P2", FIRST), "P2": ("P2", "P1", FIRST + DAY)}
+    for record in (first, *[each for each in said if each != first]):
+        merge(database, study, *said[record])
+    assert persons_of(database, study) == {"P1": [1, 2]}
+    assert "merged_into" not in got(database, study, "P1")["patient"]
+    assert got(database, study, "P2")["patient"]["merged_into"] == "P1"
+    before = revisions(database, study)
+    for again in said.values():
+        assert merge(database, study, *again).revision is None
+    assert revisions(database, study) == before
+    with database.reading() as connection:
+        assert verify(connection, study).faults == ()
+
+
+def test_a_revision_that_turns_a_merge_round_changes_both_records_and_the_past_replays(database, study):
+    post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2)])
+    merge(database, study, "P1", "P2", FIRST)
+    outcome = merge(database, study, "P2", "P1", FIRST + DAY)
+    assert (outcome.counts.added, outcome.counts.withdrawn) == (1, 1)
+    assert [lab_values(read(database, study, n)) for n in (2, 3)] == [{"P2": [1, 2]}, {"P1": [1, 2]}]
+    assert [got(database, study, "P1", n)["patient"].get("merged_into") for n in (2, 3)] == ["P2", None]
+
+
+def test_the_record_that_survives_after_all_can_be_erased_after_the_other(database, study):
+    post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2)])
+    merge(database, study, "P1", "P2", FIRST)
+    merge(database, study, "P2", "P1", FIRST + DAY)
+    with pytest.raises(Conflict):
+        forget(database, study, "P1")
+    forget(database, study, "P2")
+    forget(database, study, "P1")
+    assert stored(database, study) == []
+
+
+@pytest.mark.parametrize("undone", ["P1", "P2"])
+@pytest.mark.parametrize("order", list(permutations(range(2))))
+def test_to_undo_a_merge_that_was_turned_round_leaves_two_records(database, study, undone, order):
+    """Whichever of the two records the message names as the merged one."""
+    post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2)])
+    merges = [("P1", "P2", FIRST), ("P2", "P1", FIRST + DAY)]
+    for at in order:
+        merge(database, study, *merges[at])
+    other = "P2" if undone == "P1" else "P1"
+    assert merge(database, study, undone, other, FIRST + 2 * DAY, "entered-in-error").counts.added == 0
+    assert persons_of(database, study) == {"P1": [1], "P2": [2]}
+    for again in merges:
+        merge(database, study, *again)
+    assert persons_of(database, study) == {"P1": [1], "P2": [2]}
+
+
+@pytest.mark.parametrize("issued", [(FIRST, FIRST), (None, None), (FIRST, None)])
+def test_two_records_that_name_each_other_without_a_later_one_are_refused(database, study, issued):
+    post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2)])
+    merge(database, study, "P1", "P2", issued[0])
+    before = revisions(database, study)
+    with pytest.raises(InvalidDocument) as refused:
+        merge(database, study, "P2", "P1", issued[1])
+    assert [fault.code for fault in refused.value.faults] == ["contradiction"]
+    assert "a later time" in refused.value.faults[0].explanation
+    assert revisions(database, study) == before
+    with pytest.raises(InvalidDocument):
+        put(database, study, timeline("P2", about={"merged_into": "P1"}), "*")
+    merge(database, study, "P2", "P1", FIRST + DAY)
+    assert persons_of(database, study) == {"P1": [1, 2]}
+
+
+@pytest.mark.parametrize("again", [("P1", "P2", FIRST), ("P2", "P1", FIRST + DAY)])
+def test_what_an_earlier_version_counted_twice_is_one_person_when_a_merge_of_it_is_sent_again(
+    database, study, monkeypatch, again
+):
+    post(database, study, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in (1, 2)])
+    with monkeypatch.context() as before:
+        before.setattr("app.store.ledger.ring_faults", lambda *_, **__: [])
+        before.setattr("app.store.ledger.end_turned_links", lambda *_: [])
+        merge(database, study, "P1", "P2", FIRST)
+        merge(database, study, "P2", "P1", FIRST + DAY)
+    assert persons_of(database, study) == {"P1": [1], "P2": [2]}
+    assert merge(database, study, *again).revision == 4
+    assert persons_of(database, study) == {"P1": [1, 2]}
+
+
+@st.composite
+def merges_of_one_person(draw):
+    """Records of one person, and what their hospital says of them: merges, each later than the one before, of two
+    records that survive, or of a surviving record into one that was merged into it. At the end, the record that
+    survives.
+    """
+    count = draw(st.integers(2, 4))
+    into = {}
+    said = []
+    for _ in range(count - 1 + draw(st.integers(0, 4))):
+        roots = [record for record in range(count) if record not in into]
+        record = draw(st.sampled_from(roots))
+        turned = [each for each, survivor in into.items() if survivor == record]
+        others = [each for each in roots if each != record] or turned
+        survivor = draw(st.sampled_from([*others, *turned]))
+        into.pop(survivor, None)
+        into[record] = survivor
+        said.append((record, survivor, FIRST + len(said) * DAY))
+    for record in [each for each in range(count) if each not in into][1:]:
+        survivor = next(each for each in range(count) if each not in into)
+        into[record] = survivor
+        said.append((record, survivor, FIRST + len(said) * DAY))
+    last = next(record for record in range(count) if record not in into)
+    return count, draw(st.permutations(said)), last
+
+
+@pytest.mark.slow
+def test_a_person_counts_once_in_any_order_of_arrival_and_no_result_is_lost(database, study):
+    made = itertools.count()
+    examples = settings().max_examples // (1 if database.engine.dialect.name == "sqlite" else 10)
+
+    @settings(max_examples=max(examples, 1))
+    @given(merges_of_one_person(), st.booleans())
+    def in_any_order(drawn, together):
+        count, said, last = drawn
+        name = begin_study(database, f"{study}-{next(made)}")
+        post(database, name, *[timeline(f"P{n}", ck(f"k{n}", value=n)) for n in range(count)])
+        histories = [
+            History(f"P{record}", (attribute("merged_into", json.dumps(f"P{survivor}"), issued),))
+            for record, survivor, issued in said
+        ]
+        if together:
+            with database.writing() as connection:
+                submit_each(connection, name, histories, format="hl7v2", client=None, received_at=now())
+        else:
+            for record, survivor, issued in said:
+                merge(database, name, f"P{record}", f"P{survivor}", issued)
+        assert persons_of(database, name) == {f"P{last}": list(range(count))}
+        with database.reading() as connection:
+            assert verify(connection, name).faults == ()
+
+    in_any_order()
 
 
 def stored(database, study):

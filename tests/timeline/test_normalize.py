@@ -389,7 +389,7 @@ def test_every_code_that_reading_gives_is_tried_here():
     structural = {"wrong_type", "unknown_field", "unknown_value", "unknown_code", "too_long", "too_short", "bad_text"}
     elsewhere = {
         "not_finite", "too_many", "path_mismatch", "unknown_parameter", "repeated_parameter", "contradiction",
-        "reused_key",
+        "erased", "letters_unavailable", "reused_key",
     }  # fmt: skip
     in_feeds = {
         "ambiguous_subject", "ambiguous_time", "bad_number", "code_conflict", "no_subject", "not_production",

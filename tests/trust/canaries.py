@@ -67,7 +67,7 @@ class Planted:
         return text
 
     def control(self) -> str:
-        """The control id of a message, which its acknowledgement repeats."""
+        """The control id of a message, which its acknowledgement and the note of its dead letter repeat."""
         text = self.word()
         self.controls.add(text)
         return text
@@ -157,7 +157,7 @@ def run(full: bool) -> list[Figure]:
 def _look(planted: Planted, places: dict[str, str], stored: bytes) -> None:
     for place, text in places.items():
         wanted = planted.all()
-        if place in {"receipts", "headers and refusals"}:
+        if place in {"receipts", "headers and refusals", "notes and reasons"}:
             wanted -= planted.controls | (planted.ids if place == "receipts" else set())
         hits = found_in(text, wanted)
         assert not hits, f"{len(hits)} canaries in {place}, such as {_around(text, min(hits))}"
