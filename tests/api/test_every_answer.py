@@ -66,7 +66,7 @@ def reads(client: Documented) -> None:
         again(client, address)
     for slug in KINDS:
         again(client, f"/problems/{slug}")
-    for kind in ("Patient", "Observation", "MedicationAdministration", "AdverseEvent"):
+    for kind in ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent"):
         again(client, f"/fhir/trial/{kind}?_count=500")
     for study in ("trial", "ward", "hospital", "resources", "scores"):
         home = f"/v1/studies/{study}"

@@ -27,7 +27,7 @@ from tests.documented import description
 
 ROOT = Path(__file__).parents[2]
 
-TYPES = ("Patient", "Observation", "MedicationAdministration", "AdverseEvent")
+TYPES = ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent")
 FHIR = {
     "GET /fhir/{study}/metadata": "fhirCapabilities",
     "POST /fhir/{study}": "fhirTransaction",
