@@ -18,8 +18,8 @@ def _declared(**steroids: object) -> dict[str, object]:
 STRATEGIES = Rule(
     row="rescue before the event",
     name="Strategies for a rescue and for death",
-    words="The answer has four strategies. The one that the protocol declares, or the question asks for, is used for the "
-    "median, the curve and the restricted mean. `treatment_policy` ignores a rescue and death. `composite` counts "
+    words="The answer has four strategies. The one that the protocol declares, or the question asks for, is used for "
+    "the median, the curve and the restricted mean. `treatment_policy` ignores a rescue and death. `composite` counts "
     "both as the event, on their day. `hypothetical` censors on the day of the rescue, or at the last CK if that is"
     " earlier; a patient who dies is censored at the last CK. `competing` treats them as competing events, and "
     "gives the cumulative incidence of each (Aalen-Johansen). A rescue is a second course or a new "

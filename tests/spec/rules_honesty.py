@@ -95,8 +95,8 @@ ENDS = Rule(
 BESIDE = Rule(
     row="caveats",
     name="Caveats: other treatments and events",
-    words="The following are counted up to the last day that any endpoint uses (day 59 under `seed-2008`): less or more "
-    "glucocorticoid than on day 0 (in prednisolone equivalents), a new immunosuppressant, a second course, death. "
+    words="The following are counted up to the last day that any endpoint uses (day 59 under `seed-2008`): less or "
+    "more glucocorticoid than on day 0 (in prednisolone equivalents), a new immunosuppressant, a second course, death. "
     "If no glucocorticoid was sent for a patient, the dose is unknown. Follow-up is short if it ends before the "
     "window of the last compared week.",
     cases=(
