@@ -68,7 +68,7 @@ DESCRIPTION = DatasetDescription(
              "0 at the event, 1 where it was not seen. CKNORMH: 2 where the rescue censored. CKNORMK: 2 where the "
              "rescue and 3 where death came first."),
         adam("EVNTDESC", "Event or Censoring Description", "text", "What happened on ADT.", "One text for each reason.",
-             codelist=(_ABNORMAL, _RESCUE, _DEATH, _NORMAL, _LAST)),
+             codelist=(_ABNORMAL, _RESCUE, _RESCUE_WITH_STEROIDS, _DEATH, _NORMAL, _LAST)),
         adam("CNSDTDSC", "Censor Date Description", "text", "What the date of censoring is.",
              "Empty where CNSR is 0, else EVNTDESC.", codelist=(_RESCUE, _RESCUE_WITH_STEROIDS, _DEATH, _LAST)),
         fact_address("SRCID", "Address of the Source Fact of ADT",

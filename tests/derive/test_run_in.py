@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from app.analyses import answer
+from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
 from app.derive.dose_steps import dose_steps
 from app.derive.doses import prednisolone
 from app.derive.exposure import first_new_drug_day
@@ -229,6 +232,31 @@ def test_a_steroid_rescue_is_further_treatment_only_where_the_protocol_declares_
         study = DerivedStudy(cohort, protocol)
         assert study.rescues.treated.tolist() == study.rescues.steroid.tolist() == [day]
         assert study.intercurrent_events.steroid_rescue.tolist() == [day]
+
+
+def test_the_answer_counts_a_steroid_rescue_and_its_claim_names_it_only_where_it_is_declared():
+    cohort = treated(
+        ck=[(0, 1000), (21, 150), (62, 250)],
+        medications=[("prednisolone", -9, None, 10.0, "mg/d"), ("methylprednisolone", 30, 32, 1.0, "g/d")],
+    )
+    declared = changed(SEED_2008, ck_normal_time=CkNormalTime(steroid_rescue=SteroidRescue(pulse=250.0)))
+    for protocol, count in ((SEED_2008, None), (declared, 1)):
+        found = answer("ck-normal-time", cohort, protocol, NormalTimeOptions())
+        [row] = found.results
+        assert row.steroid_rescue == count
+        assert ("steroid_rescue" in row.model_dump(mode="json")) == (count is not None)
+        claims = [claim.text for claim in found.claims if claim.code == "median_time_normal"]
+        assert ("had a rise or pulse of glucocorticoids" in claims[0]) == (count is not None)
+
+
+@pytest.mark.parametrize("rule", [{}, {"over": "lowest"}, {"rise": 0.0}, {"pulse": -1.0}, {"rise": float("nan")}])
+def test_a_steroid_rescue_without_a_dose_is_refused(rule):
+    with pytest.raises(ValidationError):
+        SteroidRescue(**rule)
+
+
+def test_a_protocol_without_a_steroid_rescue_is_written_as_before():
+    assert "steroid_rescue" not in SEED_2008.model_dump(mode="json")["ck_normal_time"]
 
 
 @pytest.mark.parametrize(
