@@ -289,7 +289,7 @@ class DerivedStudy:
     @cached_property
     def rescues(self) -> Rescues:
         """The day of the first rescue treatment and of death."""
-        return rescues(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+        return rescues(self.cohort, self.exposure, self.protocol.ck_normal_time)
 
     def outcomes(self, strategy: RescueStrategy) -> Outcomes:
         """What ended the first remission episode under one strategy for rescue."""
@@ -313,7 +313,7 @@ class DerivedStudy:
     @cached_property
     def intercurrent_events(self) -> IntercurrentEvents:
         """Events after day 0 that change the meaning of later values."""
-        return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+        return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time)
 
     def under(self, protocol: Protocol) -> "DerivedStudy":
         """The same cohort under another protocol."""

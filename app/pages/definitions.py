@@ -216,9 +216,20 @@ def _changes(protocol: Mapping[str, Any]) -> Iterator[str]:
 def _normal_time(given: Mapping[str, Any]) -> Iterator[str]:
     begins = "the first of two consecutive normal CKs" if given.get("sustained") else "the first normal CK"
     yield f"The time begins with {begins} after day 0 and ends with the next CK above its limit."
-    yield f"A rescue treatment (a second course, or a new immunosuppressant) or death {_RESCUE[given['rescue']]}."
+    treatments = f"a second course, or a new immunosuppressant{_steroids(given.get('steroid_rescue'))}"
+    yield f"A rescue treatment ({treatments}) or death {_RESCUE[given['rescue']]}."
     first = "interval-censored estimate" if given.get("primary_estimate") == "interval" else "Kaplan-Meier estimate"
     yield f"The {first} comes first. The mean is restricted to {count(given['rmst_until_days'], 'day')}."
+
+
+def _steroids(rule: Mapping[str, Any] | None) -> str:
+    if rule is None:
+        return ""
+    over = "the lowest dose since then" if rule["over"] == "lowest" else "that of day 0"
+    rise = "" if rule["rise"] is None else f"a dose at least {figure(rule['rise'])} mg/d over {over}"
+    pulse = "" if rule["pulse"] is None else f"a pulse of at least {figure(rule['pulse'])} mg/d"
+    doses = " or ".join(filter(None, (rise, pulse)))
+    return f", or glucocorticoids after day 0: {doses}, in prednisolone equivalents"
 
 
 def _reactions(given: Mapping[str, Any]) -> Iterator[str]:

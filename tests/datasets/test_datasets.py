@@ -318,6 +318,24 @@ def test_a_rescue_or_death_that_came_first_is_told_by_strategy_and_leads_to_its_
     assert {row[1:] for row in told(died, drugs, second, labs[:2])} == {(0, 1, "labs/1")}  # told after the last CK
 
 
+def test_a_declared_steroid_rescue_is_told_and_leads_to_the_glucocorticoid_that_began():
+    protocol = changed(SEED_2008, ck_normal_time={"steroid_rescue": {"pulse": 250.0}})
+    drugs = [
+        MedicationRow("P1", "prednisolone", DAY - 9, None, 10.0, "mg/d"),
+        MedicationRow("P1", "mPSL", DAY + 30, DAY + 32, 1.0, "g/d"),
+        MedicationRow("P1", "MTX", DAY + 31, None, 15.0, "mg/wk"),
+    ]
+    labs = [ck(0, 500), ck(10, 100), ck(60, 164)]
+    people = Cohort.assemble([PatientRow("P1")], labs, [], [infusion(0)], drugs, [])
+    found = {row["PARAMCD"]: row for row in rows("adtte", people, protocol)}
+    told = found["CKNORMC"]
+    assert (told["AVAL"], told["SRCID"]) == (20, "medications/1")
+    assert told["EVNTDESC"] == "Second course, new immunosuppressant, or more glucocorticoids"
+    without = {row["PARAMCD"]: row for row in rows("adtte", people)}["CKNORMC"]
+    assert (without["AVAL"], without["SRCID"]) == (21, "medications/2")
+    assert without["EVNTDESC"] == "Second course or new immunosuppressant"
+
+
 def test_a_course_of_another_product_that_began_on_day_0_is_not_the_fact_of_a_rescue():
     """SCIG goes on with the course of day 0 on the day on which the second course begins."""
     protocol = changed(SEED_2008, treatment={"products": ("IVIG", "SCIG", "XIG")})

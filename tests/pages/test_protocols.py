@@ -8,7 +8,7 @@ import pytest
 from app.access.callers import Scope
 from app.pages.definitions import parts_of, rule_in_words
 from app.pages.protocols import controls_of, differences, with_controls
-from app.protocol.endpoints import general_form
+from app.protocol.endpoints import SteroidRescue, general_form
 from app.protocol.presets import PRESETS
 from tests.api.examples import fill, make_study
 from tests.pages.reading import read
@@ -30,6 +30,22 @@ class TestInWords:
         assert all(each.endswith((".", ".)")) for each in sentences)
         named = ("PHYSICIAN_GLOBAL", "PATIENT_GLOBAL", "MMT8_UNILATERAL")
         assert not [each for each in sentences if "_" in re.sub("|".join(named), "", each) or "None" in each]
+
+    def test_a_declared_steroid_rescue_is_said_in_words(self):
+        protocol = PRESETS["seed-2008"].model_dump(mode="json")
+        [said] = [each for _, part in parts_of(protocol) for each in part if each.startswith("A rescue treatment")]
+        assert "glucocorticoid" not in said
+        for steroids, words in (
+            ({"rise": 20.0}, "a dose at least 20 mg/d over that of day 0, in"),
+            ({"rise": 7.5, "over": "lowest"}, "a dose at least 7.5 mg/d over the lowest dose since then, in"),
+            ({"pulse": 250.0}, ": a pulse of at least 250 mg/d, in prednisolone equivalents)"),
+            ({"rise": 20.0, "pulse": 250.0}, "over that of day 0 or a pulse of at least 250 mg/d, in"),
+        ):
+            declared = SteroidRescue(**steroids).model_dump(mode="json")
+            own = protocol | {"ck_normal_time": protocol["ck_normal_time"] | {"steroid_rescue": declared}}
+            [said] = [each for _, part in parts_of(own) for each in part if each.startswith("A rescue treatment")]
+            assert words in said
+            assert said.endswith(".")
 
     def test_a_rule_and_its_general_form_are_the_same_sentence(self):
         rules = [each.rule for preset in PRESETS.values() for each in preset.responses]

@@ -57,8 +57,9 @@ def _recorded(patient: Patient) -> Iterable[str]:
         yield _event(event)
     if patient.immunosuppressant_from is not None:
         yield f"azathioprine from {_day(patient.immunosuppressant_from)}"
-    for first, last, dose in patient.prednisolone:
-        yield f"prednisolone {dose:g} mg/d from {_day(first)}{'' if last is None else f' to {_day(last)}'}"
+    steroids = [("prednisolone", first, last, dose, "mg/d") for first, last, dose in patient.prednisolone]
+    for drug, first, last, dose, unit in (*steroids, *patient.drugs):
+        yield f"{drug} {dose:g} {unit} from {_day(first)}{'' if last is None else f' to {_day(last)}'}"
     if patient.weight is not None:
         yield f"body weight {patient.weight:g} kg"
     if patient.ended is not None:

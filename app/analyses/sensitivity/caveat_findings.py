@@ -48,9 +48,9 @@ SENTENCES: dict[str, str] = {
     "best end, where it can hardly improve.",
     "floor_at_baseline": "In {count} of {of} patients the score at baseline was within a tenth of its scale of the "
     "worst end, where it can hardly get worse.",
-    "steroid_taper": "In {count} of {of} patients whose dose is known prednisolone was reduced before the last "
+    "steroid_taper": "In {count} of {of} patients whose dose is known glucocorticoids were reduced before the last "
     "endpoint, which hides improvement.",
-    "steroid_increase": "In {count} of {of} patients whose dose is known prednisolone was raised before the last "
+    "steroid_increase": "In {count} of {of} patients whose dose is known glucocorticoids were raised before the last "
     "endpoint, which may be the improvement.",
     "new_immunosuppressant": "In {count} of {of} patients an immunosuppressant was begun before the last endpoint, "
     "which may be the improvement.",
