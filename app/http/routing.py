@@ -34,7 +34,11 @@ class Operation(APIRoute):
             declared = self.__dict__.pop("_declared", None)
             if declared is not None:
                 path, endpoint, more = declared
-                super().__init__(path, endpoint, **more)
+                try:
+                    super().__init__(path, endpoint, **more)
+                except BaseException:
+                    self._declared = declared  # so that the next use builds it
+                    raise
             if name in self.__dict__:
                 return self.__dict__[name]
         raise AttributeError(name)

@@ -46,6 +46,7 @@ def test_strangers_and_wrong_keys_are_counted_by_their_address_and_probes_never(
 
 
 def test_a_flood_of_guessed_keys_is_refused_without_a_read_and_others_go_on(start, url, monkeypatch):
+    monkeypatch.setattr("app.http.state.ErasureWatch.SECONDS", 3_600.0)
     service = start(url, rate="5/hour")
     known, real = service.client([Scope.READ]), service.key([Scope.READ])
     guesses = [f"myo_{number:08x}_{'a' * 43}" for number in range(60)]

@@ -511,3 +511,11 @@ def test_the_signature_of_an_operation_is_read_in_one_thread_at_a_time(monkeypat
     with ThreadPoolExecutor(4) as pool:
         assert [*pool.map(lambda route: route.operation_id, new)] == [None] * 4
     assert (reading, most) == (0, 1)
+
+
+def test_an_operation_whose_signature_could_not_be_read_is_read_at_the_next_use(monkeypatch):
+    route = Operation("/once", lambda: None)
+    with monkeypatch.context() as broken, pytest.raises(MemoryError):
+        broken.setattr(routing.APIRoute, "__init__", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
+        _ = route.operation_id
+    assert (route.operation_id, route.body_field) == (None, None)
