@@ -279,10 +279,11 @@ class Worklist:
         """End the items of a pair that somebody has decided. A pair that `waits` again is listed again."""
         open_items = [item for item in self._items_of(patient) if item.pair == pair]
         if waits and not open_items:
-            sent = SentFact("", SECTIONS[KIND_OF[pair.kind]], content=str(self.builder.number))
-            self._list(
-                patient, ReceiptLine("", Disposition.KEPT, NoteCode.POSSIBLE_DUPLICATE, sent=sent), None, set(), pair
-            )
+            kind = KIND_OF[pair.kind]
+            [stated, *_] = self.builder.load_assertions(self.builder.people[patient], kind, [(pair.first,)])[pair.first]
+            sent = described(kind, _fact(kind, stated), "")._replace(content=str(self.builder.number))
+            line = ReceiptLine("", Disposition.KEPT, NoteCode.POSSIBLE_DUPLICATE, sent=sent)
+            self._list(patient, line, None, set(), pair)
         for item in () if waits else open_items:
             self._end(patient, item, "decided")
 
