@@ -18,13 +18,13 @@ def test_two_facts_are_decided_to_be_the_same_and_this_is_taken_back(opened, sit
         status, _ = site.ask("POST", f"/v1/studies/{study}/patients/P01/events", sent)
         assert status in {200, 201}
     page = opened(f"/v1/studies/{study}.html", width=1440 if script else 390, script=script)
+    check = check_accessible if script else check_width  # the check of accessibility is a script
     menu(page, "Add data")
     page.get_by_role("link", name="See the worklist of what is set aside").click()
     page.get_by_role("heading", name="IVIG of P01").wait_for()
     rows = page.get_by_role("group", name="The two facts of item 1").get_by_role("row")
     assert [words_of(rows.nth(i))[:16] for i in (1, 2)] == ["2005-04-11 10:00", "2005-04-11 Infus"]
-    check_width(page)
-    check_accessible(page)
+    check(page)
     page.get_by_text("Decide about item 1").click()
     page.get_by_label("Why, without data of the patient").fill("Both mean one morning.")
     page.get_by_role("button", name="They are the same").click()
@@ -32,14 +32,13 @@ def test_two_facts_are_decided_to_be_the_same_and_this_is_taken_back(opened, sit
     said = words_of(page.locator("main [role=status]"))
     assert "One of them counts in the figures" in said
     assert "Receipt: revision 3." in said
-    check_width(page)
-    check_accessible(page)
+    check(page)
     page.get_by_role("link", name="Back to what is set aside").click()
     page.get_by_role("heading", name="Nothing is set aside").wait_for()
     page.get_by_role("link", name="What is decided").click()
     page.get_by_role("heading", name="Infusion of P01: the same").wait_for()
     assert "Both mean one morning." in words_of(page.get_by_role("main"))
-    check_accessible(page)
+    check(page)
     page.get_by_text("Decide again about 1, or take it back").click()
     page.get_by_label("Why, without data of the patient").fill("A mistake.")
     page.get_by_role("button", name="Take it back").click()
