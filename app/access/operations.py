@@ -31,6 +31,7 @@ FORMS = frozenset(
         "POST /pages/sign-in", "POST /pages/sign-out", "POST /pages/studies", "POST /pages/studies/{study}/add",
         "POST /pages/studies/{study}/declaration", "POST /pages/studies/{study}/set-aside/{item}",
         "POST /pages/studies/{study}/patients/{patient}/take-back",
+        "POST /pages/studies/{study}/patients/{patient}/decisions/{pair}",
         "POST /pages/studies/{study}/protocol", "POST /pages/studies/{study}/protocol/try",
     }
 )  # fmt: skip
@@ -61,7 +62,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
     ),
     Scope.READ_PATIENTS: (
         f"GET {_STUDY}/patients", f"GET {_PATIENT}", f"GET {_PATIENT}/history", f"GET {_PATIENT}/verdicts",
-        f"GET {_STUDY}/set-aside",
+        f"GET {_STUDY}/set-aside", f"GET {_STUDY}/decisions",
         f"GET {_STUDY}/datasets/{{name}}", f"GET {_STUDY}/series", f"GET {_LIST}", f"POST {_LIST}",
         *(f"GET {_FHIR}/{name}{rest}" for name in _TYPES
           for rest in ("", "/{id}", "/{id}/_history", "/{id}/_history/{version}")),
@@ -69,7 +70,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
     ),
     Scope.ADMIN: (
         f"PUT {_STUDY}", f"PUT {_STUDY}/protocol", f"DELETE {_PATIENT}", "GET /v1/audit", "GET /metrics",
-        f"POST {_STUDY}/set-aside/{{item}}/dismissal",
+        f"POST {_STUDY}/set-aside/{{item}}/dismissal", f"POST {_PATIENT}/decisions/{{pair}}",
     ),
 }  # fmt: skip
 NEEDS: dict[str, Scope] = {operation: scope for scope, operations in _NEEDS.items() for operation in operations}

@@ -1,13 +1,14 @@
 """The routes of the intake: what arrives in a study, what is set aside, and what the study could declare."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import Path, Request, Response
 from pydantic import BaseModel, Field
 
-from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
+from app.api.decisions import PossiblySame, pair_document
+from app.errors import Absent, Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
 from app.http.authentication import Client
 from app.http.dependencies import At, Cursor, JsonBody, Limit, Now, State, Store, StudyId, Writing
 from app.http.openapi import JSON, answers, reads, reference, refuses, specimen
@@ -35,7 +36,7 @@ _SEEN = "2026-11-22T10:00:00Z"
 
 
 class SetAsideItem(BaseModel):
-    """A fact that was sent and cannot count."""
+    """A fact that was sent and cannot count, or two facts that may be the same."""
 
     item: int = Field(description="Its number on the worklist.", examples=[1])
     patient: str = Field(description="The patient, by pseudonym.", examples=["P01"])
@@ -47,6 +48,11 @@ class SetAsideItem(BaseModel):
     statement: str | None = Field(
         description="Address of the history that has the statement with its content; null if it could not be read.",
         examples=[None],
+    )
+    pair: PossiblySame | Absent = Field(
+        default=None,
+        description="Two facts that may be the same: both count until somebody decides. Absent for one fact.",
+        examples=[specimen(PossiblySame)],
     )
     revision: int = Field(description="The revision that set it aside.", examples=[17])
     received_at: str = Field(description="When it was received.", examples=[_SEEN])
@@ -128,7 +134,14 @@ class Intake(BaseModel):
     )
 
 
-def _item_document(request: Request, study: str, item: SetAside) -> dict[str, Any]:
+def _item_document(
+    request: Request, study: str, item: SetAside, facts: Mapping[int, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    pair = (
+        {}
+        if item.pair is None
+        else {"pair": pair_document(request, study, item.patient, item.pair, facts[item.number])}
+    )
     history = None
     if item.statement is not None:
         path = f"/v1/studies/{study}/patients/{item.patient}/history"
@@ -144,6 +157,7 @@ def _item_document(request: Request, study: str, item: SetAside) -> dict[str, An
         "statement": history,
         "revision": item.revision,
         "received_at": instant_text(item.received_at),
+        **pair,
     }
 
 
@@ -160,14 +174,17 @@ def list_set_aside(
     request: Request, study: StudyId, state: State, at: At, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """The worklist: facts that matter and cannot count as they were sent. An item leaves it when a later message about
-    the same fact is kept, or when it is dismissed.
+    the same fact is kept, or when it is dismissed. An item about two facts that may be the same leaves it when somebody
+    decides.
     """
     question = ("set-aside", study)
     at, after = state.cursors.walk(question, at, cursor, start=0)
     with study_at(state.database, study, at) as snapshot:
         found = snapshot.set_aside(after=after, limit=limit + 1)
+        pairs = {item.number: (item.patient, item.pair) for item in found[:limit] if item.pair is not None}
+        facts = dict(zip(pairs, snapshot.facts_of_pairs(list(pairs.values())), strict=True))
     was_read(study, [item.patient for item in found[:limit]])
-    items = [_item_document(request, study, item) for item in found[:limit]]
+    items = [_item_document(request, study, item, facts) for item in found[:limit]]
     more = len(found) > limit
     return page(
         request, items, state.cursors.sign(question, [snapshot.revision, found[limit - 1].number]) if more else None
@@ -193,7 +210,7 @@ def dismiss_set_aside(
     client: Client,
 ) -> Response:
     """Take an item off the worklist. This makes a revision; nothing else changes. The same request again changes
-    nothing; another reason or comment is refused with 409.
+    nothing; another reason or comment is refused with 409, and so is an item about two facts that may be the same.
     """
     asked = read_model(body, DismissalRequest)
     if asked.reason == "other" and asked.comment is None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from anyio import from_thread
 from fastapi import Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from app import SOFTWARE
 from app.access.callers import Scope
@@ -76,6 +76,7 @@ from app.timeline.document import (
     Assessment,
     Document,
     Ended,
+    FactDecision,
     Infusion,
     Kind,
     LabResult,
@@ -428,10 +429,16 @@ def _clear(state: AppState, study: str) -> None:
 class AttributeVersion(Document):
     """One attribute of the patient."""
 
-    name: Literal[
-        "sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "attributes", "merged_into", "ended"
-    ] = Field(description="Name of the attribute in a timeline.", examples=["weight_kg"])  # fmt: skip
-    value: str | float | bool | Ended | dict[str, str] = Field(description="Its value.", examples=[49])
+    name: (
+        Literal[
+            "sex", "birth_year", "diagnosis", "weight_kg", "steroid_resistant", "attributes", "merged_into", "ended"
+        ]
+        | Annotated[str, StringConstraints(pattern="^decision:")]
+    ) = Field(
+        description="Name of the attribute in a timeline; of a decision about two facts, `decision:` and their name.",
+        examples=["weight_kg"],
+    )  # fmt: skip
+    value: str | float | bool | Ended | dict[str, str] | FactDecision = Field(description="Its value.", examples=[49])
     status: Status = Field(description="`entered-in-error` withdraws it.", examples=["final"])
     issued: str | None = Field(
         default=None, description="When its source issued it; absent if unknown.", examples=[None]

@@ -1,15 +1,18 @@
-"""The pages of the intake: add data, and the worklist of what is set aside."""
+"""The pages of the intake: add data, the worklist of what is set aside, and what is decided about equal facts."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from app.http.representations import Asked
+from app.pages.facts import lines_of
 from app.pages.given_files import DELIMITERS, KINDS
 from app.pages.load_outcome import meaning, place_in_words
 from app.pages.page import Names, Page, PageReading, together
 from app.pages.wording import words
 from app.readers.recognition import Format
+from app.store.decisions import Said
 from app.store.worklist import DismissalReason
+from app.timeline.same_facts import Decided
 
 DISMISSALS = {
     "duplicate": "The same result is stored already",
@@ -19,6 +22,11 @@ DISMISSALS = {
     "other": "Another reason (write it below)",
 }
 """The reasons for a dismissal in words, in the order in which they are offered."""
+DECISIONS: dict[Said, str] = {
+    "same": "They are the same", "different": "They are different", "undecided": "Take it back",
+}  # fmt: skip
+"""What a person may decide about two facts, in words."""
+_SAID: dict[Decided, str] = {"same": "the same", "different": "different", "proven": "the same, by their content"}
 if DISMISSALS.keys() != set(get_args(DismissalReason)):
     raise AssertionError("every reason for a dismissal has its words")
 ITEMS_ARE: dict[Format, str] = {
@@ -110,16 +118,44 @@ async def worklist(reading: PageReading, names: Names) -> dict[str, Any]:
                 **item,
                 "text": meaning(item["reason"]),
                 "where": place_in_words(item["place"]) if item["format"] == "csv" else item["place"],
+                "pair": _pair(item["pair"]) if "pair" in item else None,
             }
             for item in listed["items"]
         ],
         "next": listed["next"],
         "proposals": in_words(intake["proposals"]) if intake is not None and not reading.pinned else [],
         "dismissals": DISMISSALS,
+        "choices": [(name, DECISIONS[name]) for name in ("same", "different")],
     }
+
+
+async def decided(reading: PageReading, names: Names) -> dict[str, Any]:
+    """What is decided about facts that may be the same."""
+    listed = await reading.json(f"/v1/studies/{names['study']}/decisions", reading.asked.query)
+    return {
+        "items": [
+            {
+                **item,
+                **_pair(item),
+                "title": words(item["kind"]),
+                "said": _SAID[item["decision"]],
+                "who": "the service" if item["decision"] == "proven" else item["by"] or "a program on this machine",
+                "choices": [(name, title) for name, title in DECISIONS.items() if name != item["decision"]],
+            }
+            for item in listed["items"]
+        ],
+        "next": listed["next"],
+    }
+
+
+def _pair(pair: Mapping[str, Any]) -> dict[str, Any]:
+    """Two facts as lines, and the name of the pair."""
+    versions = [{"kind": pair["kind"], "fact": fact} for fact in pair["facts"]]
+    return {"lines": lines_of(versions, None, None), "name": pair["decide"].rpartition("/")[2]}
 
 
 PAGES = (
     Page("/v1/studies/{study}/intake", "add_data.html", add_data),
     Page("/v1/studies/{study}/set-aside", "worklist.html", worklist),
+    Page("/v1/studies/{study}/decisions", "decisions.html", decided),
 )

@@ -1,4 +1,4 @@
-"""The forms of the intake: a file that is rehearsed or loaded, a dismissal, a declaration; and the form of a new study.
+"""The forms of the intake: a file that is rehearsed or loaded, a dismissal, a decision, a declaration; and a new study.
 
 A file is read in memory, up to the limit of every body, so that no data of a patient are left in a temporary file.
 """
@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import fields as fields_of
 from typing import Annotated, Any, get_args
+from urllib.parse import quote
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Form, Path, Request, Response
@@ -14,7 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from app.errors import InvalidDocument, PreconditionFailed, UnsupportedMediaType
-from app.http.dependencies import IDENTIFIER, StudyId
+from app.http.dependencies import IDENTIFIER, PatientId, StudyId
 from app.http.openapi import JSON
 from app.http.representations import Asked, ServedDocument
 from app.pages.given_files import GivenFile, looked_at, sendings
@@ -25,6 +26,7 @@ from app.pages.site import answered, fault_page
 from app.readers.recognition import FORMATS
 from app.readers.tables import DecimalMark
 from app.store.studies import FeedDefinition
+from app.timeline.same_facts import NAME_PATTERN
 
 router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
 MOST_FIELDS = 20
@@ -32,6 +34,14 @@ DECLARED = ("name", "time_zone", "test", *(field.name for field in fields_of(Fee
 """What a study declares besides its protocol, which stays if it is left out."""
 DECLARATIONS = frozenset({"local_codes", "unit_aliases", "charsets", "authorities", "result_time", "time_zone"})
 """What a proposal can be about."""
+
+
+_DECIDED = {
+    "same": ("The two facts are the same", "One of them counts in the figures, while their times agree."),
+    "different": ("The two facts are different", "Both count in the figures."),
+    "undecided": ("The decision was taken back", "Both count in the figures, and wait on the worklist again."),
+}
+"""What a decision is called when it is made, and what it does."""
 
 
 class _InMemory(MultiPartParser):
@@ -143,6 +153,32 @@ async def dismiss(
         ],
     }
     return await answered(asked, "dismissed.html", {"study": study}, shown)
+
+
+@router.post("/pages/studies/{study}/patients/{patient}/decisions/{pair}")
+async def decide(
+    request: Request,
+    study: StudyId,
+    patient: PatientId,
+    pair: Annotated[str, Path(pattern=NAME_PATTERN)],
+    decision: Text,
+    reason: Text = "",
+    token: Text = "",
+) -> Response:
+    """Decide whether two facts are the same, or take a decision back, and show what was done."""
+    asked = asked_of(request)
+    address = f"/v1/studies/{study}/patients/{quote(patient)}/decisions/{pair}"
+    content = {"decision": decision, "reason": reason.strip()}
+    answer = await _change(asked, "POST", address, content, token)
+    if answer.status >= 400:
+        return await fault_page(asked, answer, {"study": study, "patient": patient})
+    outcome = answer.json()
+    title, effect = _DECIDED[decision]
+    shown = {
+        "patient": patient, "title": title, "effect": effect, "reason": reason.strip(),
+        "done": outcome["status"] != "unchanged", "revision": outcome["revision"],
+    }  # fmt: skip
+    return await answered(asked, "decided.html", {"study": study}, shown)
 
 
 @router.post("/pages/studies/{study}/declaration")

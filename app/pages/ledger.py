@@ -19,6 +19,7 @@ _DID = {
     "protocol": "A protocol was declared",
     "erasure": "A person was erased",
     "dismissal": "An item that was set aside was dismissed",
+    "decision": "It was decided whether two facts are the same",
 }
 """What a revision did that brought no facts, by its format."""
 KINDS = {

@@ -32,6 +32,7 @@ from app.timeline.document import (
     AdverseEvent,
     Assessment,
     Ended,
+    FactDecision,
     Infusion,
     LabResult,
     LabSeries,
@@ -70,8 +71,10 @@ _ITEMS: dict[str, type[BaseModel]] = {
     "infusions": Infusion,
     "medications": Medication,
     "adverse_events": AdverseEvent,
+    "decisions": FactDecision,
 }
 _RESTS_ON: dict[FaultCode, frozenset[str]] = {
+    FaultCode.BAD_TIME: frozenset({"decision"}),
     FaultCode.MISSING: frozenset({"status", "identifier"}),
     FaultCode.MASS_UNIT: frozenset({"code"}),
     FaultCode.UNIT_MISMATCH: frozenset({"code"}),

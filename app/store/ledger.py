@@ -26,7 +26,7 @@ from app.errors import (
     ServiceError,
     pointer,
 )
-from app.store import fates, neighbours, supersession
+from app.store import decisions, fates, neighbours, supersession
 from app.store.assertions import Counts, Revision, Tally
 from app.store.erasure import readmission
 from app.store.fates import Fate
@@ -303,6 +303,10 @@ def _merge(
         counting = fates.counting("labs", labs, found)
         beside = neighbours.notes_beside(builder.connection, person, counting, is_new=is_new)
         found = fates.with_notes("labs", found, beside)
+    for kind, sent in facts:
+        if sent and kind in decisions.COMPARED:
+            pairs = decisions.notes_of_pairs(builder, person, kind, sent, found)
+            found = fates.with_notes(kind, found, pairs)
     return [
         changed(outcome, fates=tuple(mine)) if mine else outcome
         for outcome, mine in zip(outcomes, _noted(person, histories, found), strict=True)

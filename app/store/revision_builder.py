@@ -25,7 +25,8 @@ from app.store.ledger_keys import keys_of
 from app.store.queries import Insertion, Query, Row, filled, listed, listed_names
 from app.store.seals import change, row_of_mark, rows_of_assertion
 from app.store.tables import erasures, leaves, patients, revisions, studies
-from app.timeline.facts import KINDS
+from app.timeline.facts import KINDS, AnyFact
+from app.timeline.same_facts import Pair
 
 _STUDY = select(studies.c.key, studies.c.locked_secret).where(studies.c.id == bindparam("study"))
 LOCK_STUDY = Query(_STUDY.with_for_update(), "study")
@@ -98,6 +99,8 @@ class PatientState:
     """Whether `known` holds all assertions of the patient, so that no query is needed."""
     known: dict[str, dict[str, list[Assertion]]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     changes: dict[str, Changes] = field(default_factory=dict)
+    undecided: list[tuple[AnyFact, Pair]] = field(default_factory=list)
+    """Facts of this submission that may be the same as others, each with the pair, if nobody has decided it."""
 
     def changing(self, kind: str) -> Changes:
         """The changes of this revision to one kind of facts."""

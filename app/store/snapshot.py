@@ -1,6 +1,6 @@
 """A study as it stood at one revision: everything that other rooms read of it, in one transaction, without SQL."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from app.protocol.model import Protocol
 from app.store import (
     audit,
     client_ids,
+    decisions,
     history,
     intake,
     known_cohorts,
@@ -25,6 +26,7 @@ from app.store import (
     timelines,
     worklist,
 )
+from app.store.decisions import ListedDecision
 from app.store.engine import Database
 from app.store.etags import keyed_etag
 from app.store.history import Version, Wanted
@@ -39,6 +41,7 @@ from app.store.timelines import EVERYBODY, Filters, ListedPatient
 from app.store.worklist import SetAside, SetAsideStep
 from app.timeline.cohort import Cohort
 from app.timeline.resource import StoredResource, SupportedType
+from app.timeline.same_facts import Pair
 from app.timeline.source_facts import Sources
 from app.timeline.times import instant_text, microseconds
 
@@ -238,6 +241,16 @@ class StudyAt:
         """The worklist, oldest item first: at most `limit`, after the item with the number `after`."""
         key = studies.study_key(self._connection, self.id)
         return worklist.listed_items(self._connection, key, self.revision, after=after, limit=limit)
+
+    def decisions(self, *, after: tuple[str, str] = ("", ""), limit: int = 100) -> list[ListedDecision]:
+        """The decisions about facts that may be the same: at most `limit`, after this patient and name of a pair."""
+        key = studies.study_key(self._connection, self.id)
+        return decisions.listed_decisions(self._connection, key, self.revision, after=after, limit=limit)
+
+    def facts_of_pairs(self, asked: Sequence[tuple[str, Pair]]) -> list[list[dict[str, Any]]]:
+        """The facts of each of these pairs of a patient, as a timeline shows them."""
+        key = studies.study_key(self._connection, self.id)
+        return decisions.facts_of_pairs(self._connection, key, self.revision, asked)
 
     def intake(self) -> list[ArrivalCount]:
         """How much of what has arrived until now, whatever the revision."""

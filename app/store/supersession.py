@@ -33,6 +33,7 @@ from app.store.assertions import (
 from app.timeline.facts import AttributeFact, FactTime, Instruction, counts_nowhere, time_of
 from app.timeline.number_rule import Draw, NumberStatement, Ruling, judge
 from app.timeline.receipts import Note, NoteCode
+from app.timeline.same_facts import PREFIX
 from app.timeline.vocabulary import WITHDRAWN
 
 _NO_STATEMENT = {RuleMark.REPLACED, RuleMark.OVERWRITTEN}
@@ -100,7 +101,8 @@ def replace(
     The client has read the stored timeline before, so this is not a late retry: an assertion that was stored before may
     stand again. But an assertion that its source puts before the standing one of its draw does not stand. This does not
     hold for attributes: a document shows no order of them, so the attribute that is put stands. A fact that is left out
-    is withdrawn, unless its source withdrew it or a statement about its number is ambiguous.
+    is withdrawn, unless its source withdrew it or a statement about its number is ambiguous. A decision about two facts
+    that is left out stays: senders do not know of it.
     """
     del instruction
     stated: dict[str, list[Fact]] = {}
@@ -109,6 +111,8 @@ def replace(
         known.setdefault(fact[IDENTITY], [])
     for identity, assertions in known.items():
         mine = stated.get(identity, [])
+        if kind == "attributes" and not mine and identity.startswith(PREFIX):
+            continue
         if kind == "attributes":
             _put_attribute(assertions, mine, revision.number, changes, tally)
         elif len(mine) == 1 and not assertions:

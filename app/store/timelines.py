@@ -5,7 +5,7 @@ received. Values, units, limits and times are as they were sent. A field without
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -24,14 +24,24 @@ from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
-from app.timeline.cohort import REQUIRED, TABLES, Cohort, Piece, Row, Words, content_of, patient_row, standing_rows
+from app.timeline.cohort import REQUIRED, TABLES, Cohort, Piece, Row, Words, content_of, patient_row, rows_of_facts
 from app.timeline.document import ITEMS, Sourced
-from app.timeline.facts import FACT_TYPES, FIELDS, READ_BY_ANALYSES, AnyFact, Field, MedicationFact
+from app.timeline.facts import (
+    FACT_TYPES,
+    FIELDS,
+    READ_BY_ANALYSES,
+    AnyFact,
+    AttributeFact,
+    Field,
+    MedicationFact,
+    counts_nowhere,
+)
 from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
 from app.timeline.number_rule import standing
-from app.timeline.source_facts import Source, Sources, address_of, aligned, aligned_facts, words_of
-from app.timeline.times import day_text
+from app.timeline.same_facts import KIND_OF, PREFIX, Decision, counted, decisions_in
+from app.timeline.source_facts import Source, Sources, address, address_of, aligned, aligned_facts, words_of
+from app.timeline.times import day_text, instant_text
 
 PERSONS_WITH_SOURCES, FIRST_PERSONS = 200, 20
 """Number of persons in a part of a study that is read with its sources, and in the first part, which is there soon."""
@@ -67,13 +77,23 @@ def document(connection: Connection, study_id: str, patient: str, revision: int 
     _, key = find_patient(connection, study_id, patient, at)
     facts: dict[str, list[Any]] = {kind: table.shown_at(connection, key, at) for kind, table in FACT_TABLES.items()}
     attributes = _attribute_values({fact.identity: fact.value for fact in facts["attributes"]})
+    decisions = [decision_document(fact) for fact in facts["attributes"] if fact.identity.startswith(PREFIX)]
     ended = attributes.pop("ended", None)
     written: dict[str, Any] = {"patient": {"id": patient, **attributes}}
     for kind, section in SECTIONS.items():
         written[section] = [fact_document(kind, fact) for fact in sorted(facts[kind], key=_sort_key)]
     if ended is not None:
         written["ended"] = ended
+    if decisions:
+        written["decisions"] = sorted(decisions, key=lambda decision: decision["facts"])
     return written
+
+
+def decision_document(fact: AttributeFact) -> dict[str, Any]:
+    """A decision about two facts as a timeline shows it."""
+    at = {} if fact.issued is None else {"at": instant_text(fact.issued)}
+    content: dict[str, Any] = json.loads(fact.value)
+    return content | at
 
 
 def timeline_etag(connection: Connection, study_id: str, document: Mapping[str, Any]) -> str:
@@ -237,8 +257,32 @@ def cohort_of_persons(
         linked = {person: records[1:] for person, records in records_of.items() if len(records) > 1}
         if linked:
             _join_merged_records(connection, revision, linked, keys, attributes_of, rows)
+        time_zone = zone_of(connection, study, revision)
+        if decided := decided_persons(attributes_of):
+            zone = zone_at(connection, study, revision)
+            names = {keys[record]: record for person in decided for record in records_of[person]}
+            for kind in KIND_OF.values():
+                asserted = _asserted(connection, kind, revision, names)
+                rows[kind] = [row for row in rows[kind] if row[0] not in decided]
+                for person, decisions in decided.items():
+                    stated = [asserted.get(record, ()) for record in records_of[person]]
+                    counting = counted(kind, standing_of(kind, stated), decisions, zone)
+                    rows[kind] += rows_of_facts(kind, person, counting)
         people = [patient_row(patient, attributes) for patient, attributes in attributes_of.items()]
-        return Cohort.assemble(people, **rows, time_zone=zone_of(connection, study, revision))
+        return Cohort.assemble(people, **rows, time_zone=time_zone)
+
+
+def decided_persons(attributes_of: Mapping[str, Mapping[str, str]]) -> dict[str, list[Decision]]:
+    """The decisions about facts of each person who has some, from the attributes of the persons."""
+    found = {person: decisions_in(attributes) for person, attributes in attributes_of.items()}
+    return {person: decisions for person, decisions in found.items() if decisions}
+
+
+def standing_of(kind: str, records: Sequence[Sequence[Any]]) -> list[Any]:
+    """The facts of a person that count before any decision, from what stands in each of the records."""
+    if len(records) > 1:
+        return standing(kind, *records)
+    return [fact for record in records for fact in record if not counts_nowhere(kind, fact)]
 
 
 def links_of_keys(connection: Connection, revision: int, keys: Mapping[str, int]) -> dict[str, str]:
@@ -272,6 +316,12 @@ def zone_of(connection: Connection, study: int, revision: int) -> str | None:
     return json.loads(zone[0]) if zone else None
 
 
+def zone_at(connection: Connection, study: int, revision: int) -> ZoneInfo | None:
+    """The same as an object."""
+    name = zone_of(connection, study, revision)
+    return ZoneInfo(name) if name else None
+
+
 def _join_merged_records(
     connection: Connection,
     revision: int,
@@ -292,7 +342,8 @@ def _join_merged_records(
         asserted = _asserted(connection, kind, revision, names)
         rows[kind] = [row for row in rows[kind] if row[0] in attributes_of and row[0] not in linked]
         for survivor, records in records_of.items():
-            rows[kind] += standing_rows(kind, survivor, *[asserted.get(record, ()) for record in records])
+            stated = [asserted.get(record, ()) for record in records]
+            rows[kind] += rows_of_facts(kind, survivor, standing(kind, *stated))
 
 
 def _asserted(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
@@ -315,11 +366,16 @@ def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort
         keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
         links = {record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}
         merged = persons(links, keys)
-        linked = {record for survivor, records in merged.items() for record in (survivor, *records)}
+        person_of = {record: survivor for survivor, records in merged.items() for record in records}
+        records_decided: list[str] = [row[0] for row in _DECIDED.rows(connection, study, revision)]
+        decided = [person_of.get(record, record) for record in records_decided]
+        apart: dict[str, Sequence[str]] = {**dict.fromkeys(decided, ()), **merged}
+        linked = {record for survivor, records in apart.items() for record in (survivor, *records)}
+        zone = zone_at(connection, study, revision)
         by_kind = {
             kind: [
                 *(source for source in _unlinked(connection, study, revision, kind) if source.record not in linked),
-                *_of_persons(connection, revision, kind, keys, merged),
+                *_of_persons(connection, revision, kind, keys, apart, zone),
             ]
             for kind in TABLES
         }
@@ -336,8 +392,7 @@ def cohorts_with_sources(connection: Connection, study_id: str, revision: int) -
         whole = cohort(connection, study_id, revision)
         yield whole, sources(connection, study_id, revision, whole)
         return
-    declared = zone_of(connection, study, revision)
-    zone = ZoneInfo(declared) if declared else None
+    zone = zone_at(connection, study, revision)
     for first, stop in pairwise([0, *range(FIRST_PERSONS, len(names), PERSONS_WITH_SOURCES), len(names)]):
         with gc_paused():
             part = _part(connection, study, revision, names[first:stop], zone)
@@ -358,10 +413,17 @@ def _part(
         attributes[record][name] = value
     tables: dict[str, Any] = {}
     addresses: dict[str, Words] = {}
+    apart = dict.fromkeys(decided_persons(attributes), ())
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision)) if apart else {}
     for kind, table in TABLES.items():
         facts = [
             (address_of(kind, record, content, number, source, _time_text(time)), (record, *content))
             for record, number, source, time, *content in _SOURCES_BETWEEN[kind].rows(connection, *between)
+            if record not in apart
+        ]
+        facts += [
+            (address(kind, source), (source.person, *source.content))
+            for source in _of_persons(connection, revision, kind, keys, apart, zone)
         ]
         facts.sort(key=itemgetter(0))
         tables[kind], order = table.in_order([row for _, row in facts], place, zone)
@@ -392,9 +454,11 @@ def facts_of_rows(
     The cohort must come from this study at this revision; `records` are those of each of its persons
     (`records_of_persons`).
     """
-    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study_key(connection, study_id), revision))
+    study = study_key(connection, study_id)
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
     merged = {person: own[1:] for person, own in records.items()}
-    return aligned_facts(kind, cohort, _of_persons(connection, revision, kind, keys, merged))
+    zone = zone_at(connection, study, revision)
+    return aligned_facts(kind, cohort, _of_persons(connection, revision, kind, keys, merged, zone))
 
 
 def _unlinked(connection: Connection, study: int, revision: int, kind: str) -> Iterator[Source]:
@@ -403,15 +467,25 @@ def _unlinked(connection: Connection, study: int, revision: int, kind: str) -> I
 
 
 def _of_persons(
-    connection: Connection, revision: int, kind: str, keys: dict[str, int], merged: dict[str, list[str]]
+    connection: Connection,
+    revision: int,
+    kind: str,
+    keys: Mapping[str, int],
+    merged: Mapping[str, Sequence[str]],
+    zone: ZoneInfo | None,
 ) -> Iterator[Source]:
-    """The sources of the facts that stand, chosen among all records of each person who has merged records."""
+    """The sources of the facts that count, chosen among all records of each person, by the decisions about them."""
     names = {keys[record]: record for survivor, records in merged.items() for record in (survivor, *records)}
     facts = _asserted(connection, kind, revision, names) if names else {}
+    stated: dict[str, dict[str, str]] = {}
+    for chunk in filled(names) if kind in KIND_OF.values() else ():
+        for key, name, value in _standing_of_keys("attributes", len(chunk)).rows(connection, revision, *chunk):
+            stated.setdefault(names[key], {})[name] = value
     for survivor, records in merged.items():
         asserted = {record: facts.get(record, ()) for record in (survivor, *records)}
-        record_of = {id(fact): record for record, stated in asserted.items() for fact in stated}
-        for fact in standing(kind, *asserted.values()):
+        record_of = {id(fact): record for record, mine in asserted.items() for fact in mine}
+        decisions = decisions_in(stated_as_one([stated.get(record, {}) for record in asserted]))
+        for fact in counted(kind, standing_of(kind, list(asserted.values())), decisions, zone):
             content = content_of(kind, fact)
             if content is not None:
                 time = _time_text(getattr(fact, _TIME_OF.get(kind, "time")))
@@ -470,6 +544,19 @@ _PATIENTS = Query(
     "study",
     "revision",
 )
+_DECIDED = Query(
+    select(patients.c.id)
+    .join_from(patients, patient_attributes, patient_attributes.c.patient_key == patients.c.key)
+    .where(
+        patients.c.study == bindparam("study"),
+        patient_attributes.c.identity.startswith(PREFIX),
+        stands_at(patient_attributes),
+        shown(patient_attributes),
+    ),
+    "study",
+    "revision",
+)
+"""The patients with a decision about facts that may be the same."""
 _LINKS = Query(
     select(patients.c.id, patient_attributes.c.value)
     .join_from(patients, patient_attributes, patient_attributes.c.patient_key == patients.c.key)

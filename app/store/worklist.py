@@ -8,6 +8,9 @@ An item is mended when the same fact is kept later: the same number, code and ti
 and source. If the time could not be read, a new fact with the same number and code mends it; without number and time,
 a new fact with the same code at the same place of a message of the same sender. What one submission sets aside, the
 same submission does not mend. The same statement makes one item only, however often it arrives.
+
+Two facts that may be the same are an item, too (`timeline.same_facts`). Both are in the ledger and count. The item ends
+when a person decides, or when the facts cannot be the same any more: one was withdrawn, or has another time.
 """
 
 import json
@@ -20,7 +23,7 @@ from typing import Any, Literal, cast, get_args
 from sqlalchemy import Connection, bindparam, func, or_, select
 
 from app.errors import Conflict, Erased, NotFound
-from app.store.assertions import AMBIGUOUS, Assertion, Counts
+from app.store.assertions import AMBIGUOUS, Assertion, Counts, visible
 from app.store.engine import origin_of
 from app.store.fact_tables import FACT_TABLES
 from app.store.fates import Fate
@@ -28,15 +31,19 @@ from app.store.hashes import item_digest, sent_hash
 from app.store.queries import Insertion, Query, Row, filled, listed, listed_names
 from app.store.revision_builder import RevisionBuilder
 from app.store.tables import revisions, set_aside
+from app.store.timelines import zone_at
 from app.timeline.document import Kind
 from app.timeline.facts import FACT_TYPES, KINDS, AnyFact, History, MedicationFact
 from app.timeline.normalize import SECTIONS
 from app.timeline.receipts import Disposition, NoteCode, ReceiptLine, SentFact
+from app.timeline.same_facts import KIND_OF, Compared, Pair, may_be_same, pair_of
 from app.timeline.times import NO_DAY, when_text
 from app.timeline.vocabulary import MEANINGS
 
-Ending = Literal["mended", "replaced", "dismissed"]
-"""How an item left the worklist. `replaced`: another statement about the same fact was set aside later."""
+Ending = Literal["mended", "replaced", "dismissed", "decided"]
+"""How an item left the worklist. `replaced`: another statement about the same fact was set aside later. `decided`: a
+person said whether two facts are one.
+"""
 DismissalReason = Literal["duplicate", "error_at_source", "not_of_study", "cannot_be_mended", "other"]
 
 _CONTENT = ("patient", "section", "code", "reason", "place", "sender", "format", "statement", "fact", "fingerprint")
@@ -76,7 +83,7 @@ _OF_PATIENT = Query(
 _ITEM = Query(
     select(
         set_aside.c.removed, set_aside.c.ending, set_aside.c.erased, set_aside.c.salt, set_aside.c.dismissal,
-        set_aside.c.comment,
+        set_aside.c.comment, set_aside.c.reason,
     ).where(_OF_STUDY, set_aside.c.number == bindparam("item")),
     "of_study",
     "item",
@@ -150,7 +157,8 @@ def _open_of(length: int) -> Query:
 class SetAside:
     """An item that is listed. `code` is ours, if it is known. `revision` set it aside, `received_at` is its time.
 
-    `statement` says where the history of the patient has an ambiguous statement: its kind, code and number.
+    `statement` says where the history of the patient has an ambiguous statement: its kind, code and number. `pair` are
+    two facts that may be the same.
     """
 
     number: int
@@ -163,6 +171,7 @@ class SetAside:
     statement: Mapping[str, str] | None
     revision: int
     received_at: int
+    pair: Pair | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +184,12 @@ class Dismissal:
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """An open item in memory. `in_ledger`: the ledger has the statement."""
+    """An open item in memory. `in_ledger`: the ledger has the statement. `pair` are facts that may be the same."""
 
     number: int
     fact: bytes
     in_ledger: bool
+    pair: Pair | None = None
 
 
 @dataclass(slots=True)
@@ -207,7 +217,7 @@ class Worklist:
         for chunk in filled(unread):
             found = _open_of(len(chunk)).rows(self.builder.connection, self.builder.key, *chunk)
             for patient, number, fact, statement in found:
-                item = _Item(number, bytes(fact), statement is not None)
+                item = _Item(number, bytes(fact), statement is not None, _pair_of(statement))
                 self._open[patient].setdefault(item.fact, []).append(item)
 
     def revise(self, submitted: Sequence[tuple[History, Sequence[Fate]]]) -> list[bool]:
@@ -241,13 +251,52 @@ class Worklist:
                 fact = _fact(kind, assertion)
                 line = ReceiptLine("", Disposition.SET_ASIDE, assertion.mark, sent=described(kind, fact, ""))
                 self._list(history.patient, line, _statement(kind, fact), restated)
+        self._add_pairs(history, restated)
         return len(self.entries) > before
 
-    def _list(self, patient: str, line: ReceiptLine, statement: str | None, restated: set[bytes]) -> None:
+    def _add_pairs(self, history: History, restated: set[bytes]) -> None:
+        """List the facts of a history that may be the same as others."""
+        person = self.builder.people.get(history.patient)
+        waiting = [] if person is None else person.undecided
+        for fact, pair in [*waiting]:
+            kind = KIND_OF[pair.kind]
+            at = next((at for at, each in enumerate(getattr(history, kind)) if each is fact), None)
+            if at is not None:
+                sent = described(kind, fact, history.place(kind, at))._replace(content="")
+                line = ReceiptLine(sent.at, Disposition.KEPT, NoteCode.POSSIBLE_DUPLICATE, sent=sent)
+                self._list(history.patient, line, None, restated, pair)
+                waiting.remove((fact, pair))
+
+    def pair_named(self, patient: str, name: str) -> Pair | None:
+        """The pair of this name that waits for a decision. The items of the patient are loaded."""
+        pairs = (item.pair for item in self._items_of(patient))
+        return next((pair for pair in pairs if pair is not None and pair.name == name), None)
+
+    def _items_of(self, patient: str) -> list[_Item]:
+        return [item for items in self._open[patient].values() for item in items]
+
+    def decide(self, patient: str, pair: Pair, *, waits: bool) -> None:
+        """End the items of a pair that somebody has decided. A pair that `waits` again is listed again."""
+        open_items = [item for item in self._items_of(patient) if item.pair == pair]
+        if waits and not open_items:
+            kind = KIND_OF[pair.kind]
+            [stated, *_] = self.builder.load_assertions(self.builder.people[patient], kind, [(pair.first,)])[pair.first]
+            sent = described(kind, _fact(kind, stated), "")._replace(content=str(self.builder.number))
+            line = ReceiptLine("", Disposition.KEPT, NoteCode.POSSIBLE_DUPLICATE, sent=sent)
+            self._list(patient, line, None, set(), pair)
+        for item in () if waits else open_items:
+            self._end(patient, item, "decided")
+
+    def _list(
+        self, patient: str, line: ReceiptLine, statement: str | None, restated: set[bytes], pair: Pair | None = None
+    ) -> None:
         """Make an item, unless the same statement made one before, which may have ended since."""
         sent = line.sent or SentFact(line.place)
         sender = self.sender or sent.source
-        fact = self._hash(_about(patient, sent, sender))
+        about = _about(patient, sent, sender)
+        if pair is not None:
+            about, statement = ["pair", patient, *pair], json.dumps({"kind": pair.kind, "facts": pair[1:]})
+        fact = self._hash(about)
         content = sent.content if sent.content is not None else f"{sender}|{line.place}"
         fingerprint = self._hash(["statement", fact.hex(), line.reason, content])
         restated.add(fact)
@@ -271,7 +320,7 @@ class Worklist:
         ))  # fmt: skip
         known.add(fingerprint)
         self._new.add(number)
-        self._open[patient].setdefault(fact, []).append(_Item(number, fact, statement is not None))
+        self._open[patient].setdefault(fact, []).append(_Item(number, fact, statement is not None, pair))
         self.entries.append(_added_entry(number, digest))
 
     def _mend(self, history: History, fates: Sequence[Fate], restated: set[bytes]) -> bool:
@@ -279,12 +328,33 @@ class Worklist:
         waiting = self._open.get(history.patient, {})
         if not waiting.keys() - restated:
             return False
+        apart = self._apart(history.patient)
         mends = {self._hash(about) for about in self._kept(history, fates)} - restated
         settled = {self._hash(about) for about in self._settled(history.patient)} - restated
         mended = [item for fact in mends | settled for item in waiting.get(fact, ()) if fact in mends or item.in_ledger]
+        mended += apart
         for item in mended:
             self._end(history.patient, item, "mended")
         return bool(mended)
+
+    def _apart(self, patient: str) -> list[_Item]:
+        """The items of pairs that a change of this revision has set apart: they cannot be the same any more."""
+        person = self.builder.people.get(patient)
+        if person is None or not any(person.changes.get(kind) for kind in KIND_OF.values()):
+            return []
+        zone = zone_at(self.builder.connection, self.builder.key, self.builder.head.number)
+        found = []
+        for item in self._items_of(patient):
+            if (pair := item.pair) is not None:
+                kind = KIND_OF[pair.kind]
+                known = self.builder.load_assertions(person, kind, [(pair.first,), (pair.second,)])
+                one, other = (
+                    [cast(Compared, _fact(kind, each)) for each in visible(kind, known.get(identity, ()))]
+                    for identity in (pair.first, pair.second)
+                )
+                if not any(may_be_same(a, b, zone) for a in one for b in other):
+                    found.append(item)
+        return found
 
     def _kept(self, history: History, fates: Sequence[Fate]) -> Iterator[list[Any]]:
         """What each kept fact of a history is about."""
@@ -421,8 +491,19 @@ def listed_items(
 
 
 def _with_statement(row: Row) -> Iterator[Any]:
+    pair = _pair_of(row[_STATEMENT])
     for place, value in enumerate(row):
-        yield json.loads(value) if place == _STATEMENT and value is not None else value
+        if place == _STATEMENT and value is not None:
+            yield {"kind": pair.kind} if pair is not None else json.loads(value)
+        else:
+            yield value
+    yield pair
+
+
+def _pair_of(statement: str | None) -> Pair | None:
+    """The two facts that an item is about, if it is about two."""
+    found = None if statement is None else json.loads(statement)
+    return pair_of(found["kind"], *found["facts"]) if found and "facts" in found else None
 
 
 def dismiss(
@@ -446,9 +527,11 @@ def dismiss(
     found = _ITEM.row(connection, builder.key, number)
     if found is None:
         raise NotFound("The worklist of the study never had an item of this number.")
-    removed, ending, erased, salt, why, words = found
+    removed, ending, erased, salt, why, words, listed_for = found
     if erased is not None:
         raise Erased
+    if listed_for == NoteCode.POSSIBLE_DUPLICATE:
+        raise Conflict("The item is about two facts that both count. Decide whether they are the same.")
     if removed is not None:
         if (ending, why, words) != ("dismissed", reason, comment):
             raise Conflict(_ENDED[ending])
@@ -465,6 +548,7 @@ _ENDED: dict[Ending, str] = {
     "mended": "A later message mended the item; there is nothing to dismiss.",
     "replaced": "A later message replaced the item by another one; dismiss that one.",
     "dismissed": "The item was dismissed before, with another reason or comment.",
+    "decided": "A person decided whether the two facts are the same.",
 }
 
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from app.timeline.facts import KINDS, READ_BY_ANALYSES, Field, History
 from app.timeline.merged_records import merged_histories
 from app.timeline.number_rule import standing
+from app.timeline.same_facts import counted, decisions_in
 from app.timeline.times import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
 
 Ints = NDArray[np.int64]
@@ -84,9 +85,9 @@ EventRow = _row_type("EventRow", "events")
 """Rows with named fields, to write them by hand; a plain tuple in the same order works too."""
 
 
-def standing_rows(kind: str, patient: str, *records: Sequence[Any]) -> list[Row]:
-    """The rows of one patient from all assertions of one kind in the patient's records."""
-    contents = (content_of(kind, fact) for fact in standing(kind, *records))
+def rows_of_facts(kind: str, patient: str, facts: Iterable[Any]) -> list[Row]:
+    """The rows of one patient from the facts of one kind that count."""
+    contents = (content_of(kind, fact) for fact in facts)
     return [(patient, *content) for content in contents if content is not None]
 
 
@@ -301,14 +302,18 @@ class Cohort:
         """The cohort of histories that are not stored, each record once.
 
         Of several assertions of one fact only the one that stands counts, as in the ledger; withdrawn facts do not
-        count. Merged records are one patient.
+        count. Merged records are one patient. Of facts that are one by a decision, one counts.
         """
         patients: list[PatientRow] = []
         rows: dict[str, list[Row]] = {kind: [] for kind in TABLES}
+        zone = ZoneInfo(time_zone) if time_zone else None
         for history in merged_histories(histories):
-            patients.append(patient_row(history.patient, {fact.identity: fact.value for fact in history.attributes}))
+            attributes = {fact.identity: fact.value for fact in history.attributes}
+            patients.append(patient_row(history.patient, attributes))
+            decisions = decisions_in(attributes)
             for kind in TABLES:
-                rows[kind] += standing_rows(kind, history.patient, getattr(history, kind))
+                facts = counted(kind, standing(kind, getattr(history, kind)), decisions, zone)
+                rows[kind] += rows_of_facts(kind, history.patient, facts)
         return cls.assemble(patients, **rows, time_zone=time_zone)
 
     @cached_property

@@ -9,6 +9,7 @@ from unicodedata import decomposition
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from app.timeline.same_facts import Decided, PairKind
 from app.timeline.times import DATE_PATTERN, PARTIAL_PATTERN, TIME_PATTERN
 from app.timeline.vocabulary import (
     AssessmentCode,
@@ -66,6 +67,8 @@ Time = Annotated[str, WithJsonSchema({"type": "string", "pattern": TIME_PATTERN}
 """The model accepts any text; `times.py` checks the time when it reads it."""
 PartialTime = Annotated[str, WithJsonSchema({"type": "string", "pattern": PARTIAL_PATTERN})]
 AnyLabCode = Literal[LabCode, Loinc]
+FactKey = Annotated[str, StringConstraints(min_length=2, max_length=400, pattern=TEXT_PATTERN)]
+MOST_DECISIONS = 10_000
 Element = TypeVar("Element")
 Many = Annotated[tuple[Element, ...], Field(fail_fast=True, strict=False)]
 """A list whose check ends at the first bad element, because eight million errors of Pydantic would use all memory. To
@@ -239,6 +242,28 @@ class Ended(Document):
     reason: EndReason = example("Reason for leaving the study.", "completed")
 
 
+class FactDecision(Document):
+    """Whether two infusions or adverse events of the patient are one. An export has it, so that an import counts the
+    same.
+    """
+
+    kind: PairKind = example("What the two facts are.", "infusion")
+    facts: Annotated[tuple[FactKey, FactKey], Field(strict=False)] = example(
+        "The keys of the two facts, as the service writes them.", ["#7||EHR", "@d12884|IVIG"]
+    )
+    decision: Decided = example(
+        "`same`: only one of them counts. `different`: both count. `proven`: the service found that their content is "
+        "the same, and one counts while it is.",
+        "same",
+    )
+    by: Label | None = optional("Who decided.", "registry")
+    at: Time | None = optional(
+        "When it was decided (date-time with offset). The latest decision about two facts is valid.",
+        "2026-11-22T10:00:00Z",
+    )
+    reason: Text | None = optional("Why, without data of the patient.", "Both are the dose of one morning.")
+
+
 class Timeline(Document):
     """The facts of one patient, or some of them."""
 
@@ -272,6 +297,12 @@ class Timeline(Document):
         examples=[[{"id": "ae-1", "onset": "2005-04-12", "term": "headache", "related": "possible"}]],
     )
     ended: Ended | None = optional("End of participation.", {"date": "2006-09-01", "reason": "completed"})
+    decisions: Many[FactDecision] = Field(
+        default=(),
+        description="Decisions about facts that may be the same; absent if there are none. One that is left out stays.",
+        examples=[[]],
+        max_length=MOST_DECISIONS,
+    )
 
 
 Kind = Literal["attribute", "lab_result", "assessment", "infusion", "medication", "adverse_event"]

@@ -47,6 +47,7 @@ from app.timeline.facts import (
     statement_key,
 )
 from app.timeline.result_columns import facts_of_labs, facts_of_series
+from app.timeline.same_facts import PREFIX, Decision, decision_attribute, pair_of
 from app.timeline.times import (
     DATE_FORM,
     DAY_MICROSECONDS,
@@ -186,6 +187,21 @@ class Reading:
         for name, value in stated.items():
             if value is not None:
                 yield attribute(name, _json(value))
+        yield from self._decisions(timeline)
+
+    def _decisions(self, timeline: Timeline) -> Iterator[AttributeFact]:
+        """The decisions about facts that may be the same. Nobody decided what the content proves, at no time."""
+        seen: set[str] = set()
+        for i, item in enumerate(timeline.decisions):
+            at = None if item.at is None else self._moment(item.at, "decisions", i, "at", form=INSTANT_FORM)
+            if (item.decision == "proven") != (item.at is None) or (at is not None and at.instant is None):
+                self._fault(FaultCode.BAD_TIME, "decisions", i, "at", accepts=Accepts(form=INSTANT_FORM))
+            decision = Decision(pair_of(item.kind, *item.facts), item.decision, item.by, item.reason)
+            fact = decision_attribute(decision, None if at is None else at.instant)
+            if fact.identity in seen or decision.pair.first == decision.pair.second:
+                self._fault(FaultCode.CONFLICTING_DUPLICATE, "decisions", i)
+            seen.add(fact.identity)
+            yield fact
 
     def lab(self, result: LabResult | dict[str, Any], index: int) -> LabFact | None:
         """The fact of one result of `labs`, given as a model, or as fields that a reader of feeds has checked."""
@@ -463,6 +479,9 @@ def _place(
         return pointer("patient")
     if kind == "attributes":
         name = attributes[index].identity
+        if name.startswith(PREFIX):
+            first = next(i for i, each in enumerate(attributes) if each.identity.startswith(PREFIX))
+            return pointer("decisions", index - first)
         return pointer("ended") if name == "ended" else pointer("patient", name)
     at = origins[kind][index] if kind in origins else index
     section = SECTIONS[kind]

@@ -74,6 +74,7 @@ class NoteCode(StrEnum):
     PRODUCT_IS_NO_TREATMENT = "product_is_no_treatment"
     NEW_PATIENT = "new_patient"
     POSSIBLE_DUPLICATE = "possible_duplicate"
+    COUNTED_ONCE = "counted_once"
     IMPLAUSIBLE = "implausible"
     ISSUED_FROM_RECEIPT = "issued_from_receipt"
     SAME_NUMBER_OTHER_TIME = "same_number_other_time"
@@ -97,6 +98,7 @@ NOTES: dict[NoteCode, str] = {
     NoteCode.PRODUCT_IS_NO_TREATMENT: "The product is not the treatment that the study declares.",
     NoteCode.NEW_PATIENT: "The patient was not in the study before.",
     NoteCode.POSSIBLE_DUPLICATE: "Another fact that stands has the same content and another number or source.",
+    NoteCode.COUNTED_ONCE: "The content proves that another fact that stands is the same one; one of them counts.",
     NoteCode.IMPLAUSIBLE: "The content is possible and unlikely; it counts.",
     NoteCode.ISSUED_FROM_RECEIPT: "The correction or withdrawal has no time of issue; the time of receipt is used.",
     NoteCode.SAME_NUMBER_OTHER_TIME: "The number has another result at another time, which stands, too.",

@@ -42,6 +42,13 @@ def writes(client):
     yield client.post(f"{home}/labs", content=table + CSV.splitlines()[1], headers={"Content-Type": "text/csv"})
     [item, *_] = client.get(f"{home}/set-aside").json()["items"]
     yield client.post(f"{home}/set-aside/{item['item']}/dismissal", json={"reason": "duplicate"}, headers=JSON)
+    for more in ({}, {"id": "i1", "source": "EHR"}):
+        infusion = {"time": "2005-04-11", "product": "IVIG"} | more
+        yield client.post(
+            f"{home}/patients/P1/events", json={"patient": {"id": "P1"}, "infusions": [infusion]}, headers=JSON
+        )
+    [pair] = [each["pair"] for each in client.get(f"{home}/set-aside").json()["items"] if "pair" in each]
+    yield client.post(pair["decide"], json={"decision": "same", "reason": "One."}, headers=JSON)
     yield client.delete(f"{home}/patients/P1?erase=true")
 
 
@@ -54,7 +61,7 @@ def test_every_door_names_its_caller(start, url):
     revisions = client.get("/v1/studies/trial/revisions?limit=500").json()["items"]
     formats = {each["format"] for each in revisions}
     assert {"study", "protocol", "native-json", "native-ndjson", "csv", "hl7v2", "fhir-r4", "dismissal"} <= formats
-    assert "erasure" in formats
+    assert {"decision", "erasure"} <= formats
     assert {each["client"] for each in revisions} == {name}
 
 

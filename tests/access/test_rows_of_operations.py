@@ -73,6 +73,11 @@ class Requests:
         self.values = {"study": "trial", "other": "other", "patient": "P01", "name": "adsl.csv"}
         self.values |= {"analysis": "response-rates", "slug": "invalid", "protocol": "seed-2008"}
         self.values["item"] = str(client.get(f"{HOME}/set-aside").json()["items"][0]["item"])
+        for more in ({}, {"id": "i1", "source": "EHR"}):
+            drip = {"time": "2006-04-11", "product": "IVIG"} | more
+            client.post(f"{HOME}/patients/P01/events", json={"patient": {"id": "P01"}, "infusions": [drip]})
+        [pair] = [item["pair"] for item in client.get(f"{HOME}/set-aside").json()["items"] if "pair" in item]
+        self.values["pair"] = pair["decide"].rpartition("/")[2]
         self.known = {name: client.get(f"/fhir/trial/{name}").json()["entry"][0]["resource"] for name in MAKERS}
 
     def send(self, operation: str) -> Any:
@@ -102,6 +107,9 @@ class Requests:
                 "json": RELATIVE_20.model_dump(mode="json")
             },
             "POST /v1/studies/{study}/set-aside/{item}/dismissal": {"json": {"reason": "duplicate"}},
+            "POST /v1/studies/{study}/patients/{patient}/decisions/{pair}": {
+                "json": {"decision": "same", "reason": "One."}
+            },
             REPLACING: {
                 "json": timeline("P01", ck=1001), "headers": {"If-Match": self.tag}
             },

@@ -132,6 +132,16 @@ def writes(client: Documented) -> None:
     assert items
     for item in items:
         client.post(f"{TRIAL}/set-aside/{item['item']}/dismissal", json={"reason": "duplicate"})
+    for number in range(1, 4):
+        twice = {"time": f"2006-09-0{number}", "product": "IVIG", "dose": 30, "unit": "g"}
+        for more in ({}, {"id": f"i{number}", "source": "EHR"}):
+            client.post(f"{TRIAL}/patients/P50/events", json={"patient": {"id": "P50"}, "infusions": [twice | more]})
+    pairs = [item["pair"] for page in pages(client, f"{TRIAL}/set-aside?limit=2") for item in page["items"]]
+    assert len(pairs) == 3
+    for pair in pairs:
+        for decision in ("same", "undecided", "different"):
+            client.post(pair["decide"], json={"decision": decision, "reason": "Asked."})
+    assert [item for page in pages(client, f"{TRIAL}/decisions?limit=2") for item in page["items"]]
     for page in pages(client, f"{TRIAL}/patients/P50/history?{urlencode({'kind': 'labs'})}"):
         assert page
     client.delete(f"{TRIAL}/patients/P51?erase=true&rehearse=true")

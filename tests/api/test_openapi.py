@@ -127,6 +127,8 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "POST /v1/studies/{study}/timelines": "postTimelines",
         "GET /v1/studies/{study}/set-aside": "listSetAside",
         "POST /v1/studies/{study}/set-aside/{item}/dismissal": "dismissSetAside",
+        "GET /v1/studies/{study}/decisions": "listDecisions",
+        "POST /v1/studies/{study}/patients/{patient}/decisions/{pair}": "decideFacts",
         "GET /v1/studies/{study}/intake": "getIntake",
         "GET /v1/studies/{study}/analyses": "getReport",
         "GET /v1/studies/{study}/analyses/response-rates": "getResponseRates",

@@ -354,6 +354,7 @@ SENT = {
     "postTimelines": [NATIVE],
     "postLabs": TABLE,
     "dismissSetAside": {"reason": "duplicate"},
+    "decideFacts": {"decision": "same", "reason": "One."},
     "postHl7v2": MESSAGE,
     "fhirTransaction": bundle("transaction", {**OBSERVATION, "identifier": [{"system": "A", "value": "80"}]}),
     **{f"fhirUpdate{kind}": resource for kind, resource in NEW.items()},
@@ -386,7 +387,15 @@ def filled(trial):
     trial.post("/v1/studies/trial/hl7v2", content=message(GOOD, ODD), headers=HL7)
     for kind, resource in STORED.items():
         assert trial.put(f"/fhir/trial/{kind}/{resource['id']}", json=resource, headers=FHIR).status_code == 201
+    again = {"time": "2020-01-06", "product": "IVIG", "id": "again", "source": "A"}
+    trial.post("/v1/studies/trial/timelines", json=[{"patient": {"id": "P1"}, "infusions": [again]}])
     return trial
+
+
+def pair_of(client):
+    """The name of the pair on the worklist."""
+    items = client.get("/v1/studies/trial/set-aside").json()["items"]
+    return next((item["pair"]["decide"].rpartition("/")[2] for item in items if "pair" in item), "")
 
 
 def everything(client):
@@ -403,6 +412,7 @@ def operate(client, name, *, rehearse):
     method, path, operation = operations()[name]
     kind = re.sub(r"^.*/fhir/\{study\}/(\w+).*$", r"\1", path)
     names = {"study": "trial", "patient": "P1", "item": "1", "id": NEW.get(kind, {}).get("id", "")}
+    names["pair"] = pair_of(client) if "{pair}" in path else ""
     params = {"erase": "true"} if name == "erasePatient" else {}
     headers = {"If-Match": client.get("/v1/studies/trial/patients/P1").headers["ETag"]} if name == "putTimeline" else {}
     if "requestBody" in operation:

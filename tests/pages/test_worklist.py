@@ -95,3 +95,53 @@ def test_a_time_zone_is_chosen_by_a_person(trial):
     fields = {"declaration": "time_zone", "value": "Asia/Tokyo", "to": PAGE}
     assert trial.post("/pages/studies/trial/declaration", data=fields, follow_redirects=False).status_code == 303
     assert trial.get("/v1/studies/trial").json()["time_zone"] == "Asia/Tokyo"
+
+
+def two_infusions(trial):
+    for more in ({"time": "2005-04-11"}, {"time": "2005-04-11T10:00:00+09:00", "id": "e1", "source": "E<HR>"}):
+        infusion = {"product": "IVIG", "dose": 30, "unit": "g"} | more
+        sent = {"patient": {"id": "P01"}, "infusions": [infusion]}
+        assert trial.post("/v1/studies/trial/patients/P01/events", json=sent).status_code in {200, 201}
+    [item] = trial.get("/v1/studies/trial/set-aside").json()["items"]
+    return item["pair"]["decide"].replace("/v1/", "/pages/")
+
+
+def test_two_facts_that_may_be_the_same_are_shown_and_decided_by_a_form(trial):
+    form = two_infusions(trial)
+    page = trial.get(PAGE).text
+    assert f'action="{form}"' in page
+    text = words(page)
+    assert "IVIG of P01 Another fact that stands has the same content" in text
+    assert "2005-04-11 10:00 Infusion IVIG 30 g E<HR>, e1" in text
+    assert "Dismiss item" not in text
+    done = words(trial.post(form, data={"decision": "same", "reason": "One <morning>"}).text)
+    assert "The two facts are the same" in done
+    assert "One <morning>" in done
+    assert "Receipt: revision 3. What it moved" in done
+    assert "Nothing is set aside" in trial.get(PAGE).text
+    again = words(trial.post(form, data={"decision": "same", "reason": "One <morning>"}).text)
+    assert "Nothing was changed now: the same was stored in revision 3." in again
+    decided = words(trial.get("/v1/studies/trial/decisions.html").text)
+    assert "1 decision Infusion of P01: the same" in decided
+    assert "They are the same" not in decided
+    assert "IVIG of P01" in trial.get(f"{PAGE}?revision=2").text
+    assert "Decide about item" not in trial.get(f"{PAGE}?revision=2").text
+    assert "It was decided whether two facts are the same." in trial.get("/v1/studies/trial/revisions.html").text
+
+
+def test_a_decision_without_a_reason_is_refused_by_a_page(trial):
+    form = two_infusions(trial)
+    for content in ({"decision": "same", "reason": " "}, {"decision": "perhaps", "reason": "x"}):
+        sent = trial.post(form, data=content)
+        assert (sent.status_code, sent.headers["content-type"]) == (422, "text/html; charset=utf-8")
+    assert trial.get("/v1/studies/trial").json()["revision"] == 2
+
+
+def test_the_service_says_that_it_found_a_pair_by_its_content(trial):
+    for more in ({}, {"id": "e1", "source": "EHR"}):
+        event = {"onset": "2005-04-12T08:00:00+09:00", "term": "headache"} | more
+        sent = {"patient": {"id": "P01"}, "adverse_events": [event]}
+        trial.post("/v1/studies/trial/patients/P01/events", json=sent)
+    decided = words(trial.get("/v1/studies/trial/decisions.html").text)
+    assert "Adverse event of P01: the same, by their content" in decided
+    assert "Decided by the service, revision 2" in decided

@@ -86,6 +86,8 @@ ROWS = (
     "dose in grams",
     "risk windows",
     "severity",
+    # one fact from two sources
+    "same fact",
 )
 """The rows of the specification, by name. Each has at least one rule."""
 

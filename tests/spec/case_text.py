@@ -60,6 +60,8 @@ def _recorded(patient: Patient) -> Iterable[str]:
     steroids = [("prednisolone", first, last, dose, "mg/d") for first, last, dose in patient.prednisolone]
     for drug, first, last, dose, unit in (*steroids, *patient.drugs):
         yield f"{drug} {dose:g} {unit} from {_day(first)}{'' if last is None else f' to {_day(last)}'}"
+    if patient.decided is not None:
+        yield f"decision: {patient.decided}"
     if patient.weight is not None:
         yield f"body weight {patient.weight:g} kg"
     if patient.ended is not None:
@@ -79,7 +81,8 @@ def _infusions(infusions: Sequence[Infusion | Day]) -> Iterable[str]:
 def _infusion(recorded: Infusion | Day) -> str:
     infusion = recorded if isinstance(recorded, Infusion) else Infusion(day=recorded)
     course = f", sent as course {infusion.course}" if infusion.course else ""
-    status = f" ({infusion.status})" if infusion.status else ""
+    details = [each for each in (f"source {infusion.source}" if infusion.source else "", infusion.status) if each]
+    status = f" ({', '.join(details)})" if details else ""
     dose = "" if infusion.dose is None else f"{infusion.dose:g} {infusion.unit} of "
     return f"{dose}{infusion.product} on {_day(infusion.day, infusion.at)}{course}{status}"
 
@@ -107,7 +110,8 @@ def _event(event: Event) -> str:
     related = relations.get(event.related, f"relation {event.related}")
     serious = {True: ", serious", False: "", None: ", seriousness not given"}[event.serious]
     severity = "" if event.severity is None else f", {event.severity}"
-    return f"{event.term} {when} ({related}{serious}{severity}{f', {event.status}' if event.status else ''})"
+    source = "" if event.source is None else f", source {event.source}"
+    return f"{event.term} {when} ({related}{serious}{severity}{source}{f', {event.status}' if event.status else ''})"
 
 
 def _day(day: Day, at: str | None = None) -> str:

@@ -49,6 +49,8 @@ class Infusion:
     status: str | None = None
     dose: float | None = None
     unit: str | None = None
+    source: str | None = None
+    """The source that gave it a number; without one, it has no number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class Event:
     serious: bool | None = False
     status: str | None = None
     severity: str | None = None
+    source: str | None = None
 
 
 Recorded = Value | tuple[Day, float]
@@ -71,6 +74,8 @@ Recorded = Value | tuple[Day, float]
 class Patient:
     """The record of one patient. `others` holds results and scores of further codes, `limit` the usual upper
     limit, `prednisolone` periods as (first day, last day or None, mg/d), `drugs` others by name, with their unit.
+    A `source` gave an infusion or event a number. `decided` is a decision about the first two infusions, or about the
+    first two events if there is one infusion.
     """
 
     ck: Sequence[Recorded] = ()
@@ -86,6 +91,7 @@ class Patient:
     weight: float | None = None
     limit: float | None = UPPER_LIMIT
     first_infusion: str = FIRST_INFUSION
+    decided: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,4 +277,92 @@ SEVERITY = Rule(
     ),
 )
 
-RULES = (ANCHORS, TRUNCATED, CLUSTERED, GRAMS, WINDOWS, SEVERITY)
+EHR = {"source": "EHR", "dose": 30, "unit": "g"}
+BY_DATE = infused(0, dose=30, unit="g")
+HEADACHES = [event(1), event(1, at="08:00", source="EHR")]
+
+SAME = Rule(
+    row="same fact",
+    name="The same infusion or event from two sources",
+    words="Two infusions or events that may be one both count until a person decides that they are the same. Then one "
+    "counts, with its own fields alone: an instant before a date, a known dose, severity, seriousness or relation "
+    "before an absent one; of equal ones the one that its source issued last. The decision holds while the times "
+    "agree: the same minute, or the same day if one is a date. Two infusions are proven to be one by the same "
+    "instant, which is no midnight, product and dose; two events by the same instant, term, severity, seriousness "
+    "and relation. Two numbers of one source are always two.",
+    cases=(
+        Case(
+            says="a date and a date-time both count while nobody has decided",
+            infusions=[BY_DATE, infused(0, at="10:00", **EHR)],
+            expect={"courses given": 1, "course 1: infusions": 2, "safety: grams": 60.0},
+        ),
+        Case(
+            says="decided to be the same, they count once",
+            infusions=[BY_DATE, infused(0, at="10:00", **EHR)],
+            decided="same",
+            expect={"courses given": 1, "course 1: infusions": 1, "safety: grams": 30.0},
+        ),
+        Case(
+            says="the infusion with the instant counts, without the dose of the other",
+            infusions=[BY_DATE, infused(0, at="10:00", source="EHR")],
+            decided="same",
+            events=[event(1)],
+            expect={"course 1: infusions": 1, "safety: grams": 0.0, "left out per gram": "dose_unknown"},
+        ),
+        Case(
+            says="decided to be different, both count",
+            infusions=[BY_DATE, infused(0, at="10:00", **EHR)],
+            decided="different",
+            expect={"course 1: infusions": 2, "safety: grams": 60.0},
+        ),
+        Case(
+            says="infusions of two days both count, whatever was decided",
+            infusions=[BY_DATE, infused(1, at="10:00", **EHR)],
+            decided="same",
+            expect={"course 1: infusions": 2},
+        ),
+        Case(
+            says="two instants of one day both count, whatever was decided",
+            infusions=[infused(0, at="10:00", dose=30, unit="g"), infused(0, at="14:00", **EHR)],
+            decided="same",
+            expect={"course 1: infusions": 2},
+        ),
+        Case(
+            says="the content proves it while it is the same",
+            infusions=[infused(0, at="10:00", dose=30_000, unit="mg"), infused(0, at="10:00", **EHR)],
+            decided="proven",
+            expect={"course 1: infusions": 1, "safety: grams": 30.0},
+        ),
+        Case(
+            says="another dose ends the proof",
+            infusions=[infused(0, at="10:00", dose=20, unit="g"), infused(0, at="10:00", **EHR)],
+            decided="proven",
+            expect={"course 1: infusions": 2, "safety: grams": 50.0},
+        ),
+        Case(
+            says="midnight proves nothing, because a date is often written so",
+            infusions=[infused(0, at="00:00", dose=30, unit="g"), infused(0, at="00:00", **EHR)],
+            decided="proven",
+            expect={"course 1: infusions": 2},
+        ),
+        Case(
+            says="two numbers of one source are two infusions",
+            infusions=[infused(0, at="10:00", **EHR), infused(0, at="10:00", **EHR)],
+            decided="same",
+            expect={"course 1: infusions": 2, "safety: grams": 60.0},
+        ),
+        Case(
+            says="two events both count while nobody has decided",
+            events=HEADACHES,
+            expect={"reactions: events": 2, "safety: events": 2},
+        ),
+        Case(
+            says="two events that are the same count once",
+            events=HEADACHES,
+            decided="same",
+            expect={"reactions: events": 1, "safety: events": 1},
+        ),
+    ),
+)
+
+RULES = (ANCHORS, TRUNCATED, CLUSTERED, GRAMS, WINDOWS, SEVERITY, SAME)

@@ -99,8 +99,10 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
                 status=i.status,
                 dose=i.dose,
                 unit=i.unit,
+                id=None if i.source is None else f"i-{number}",
+                source=i.source,
             )
-            for i in infusions
+            for number, i in enumerate(infusions, 1)
         ],
         "adverse_events": [
             _without_none(
@@ -111,6 +113,7 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
                 serious=e.serious,
                 severity=e.severity,
                 status=e.status,
+                source=e.source,
             )
             for number, e in enumerate(patient.events, 1)
         ],
@@ -125,7 +128,17 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
         timeline["medications"] = [*timeline.get("medications", []), period]
     if patient.ended is not None:
         timeline["ended"] = {"date": _time(patient, patient.ended[0], None), "reason": patient.ended[1]}
+    if patient.decided is not None:
+        timeline["decisions"] = [_decision(timeline, patient.decided)]
     return timeline
+
+
+def _decision(timeline: dict[str, Any], decided: str) -> dict[str, Any]:
+    """A decision about the first two infusions, or about the first two events if there is one infusion."""
+    facts = normalise(Timeline.model_validate_json(json.dumps(timeline)), NOW)
+    kind, two = ("infusion", facts.infusions) if len(facts.infusions) > 1 else ("adverse_event", facts.events)
+    made = {"kind": kind, "facts": [fact.identity for fact in two[:2]], "decision": decided}
+    return made if decided == "proven" else made | {"at": "2006-01-01T00:00:00Z"}
 
 
 def _lab(patient: Patient, code: str, value: Value) -> dict[str, Any]:
