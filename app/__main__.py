@@ -302,7 +302,7 @@ def import_(
     from app.bulk import command
     from app.bulk.import_files import Into
     from app.errors import Conflict, NotFound
-    from app.readers.tables import Dialect
+    from app.readers.table_rows import Dialect
     from app.store import audit
     from app.store.rehearsal import rehearsal
 

@@ -34,7 +34,7 @@ from app.readers.pseudonyms import Identifier
 from app.readers.recognition import Format, has_lines
 from app.readers.statements import Feed
 from app.readers.streams import Elements, Line, Lines
-from app.readers.tables import Dialect
+from app.readers.table_rows import Dialect
 from app.store.engine import Database
 from app.submission.batches import ItemOutcome, facts_of, lost, store_table
 from app.submission.feeds import read_feed

@@ -23,7 +23,7 @@ from app.pages.load_outcome import LoadOutcome
 from app.pages.routes import Text, asked_of, see_other, token_header
 from app.pages.site import answered, fault_page
 from app.readers.recognition import FORMATS
-from app.readers.tables import DecimalMark
+from app.readers.table_rows import DecimalMark
 from app.store.studies import FeedDefinition
 
 router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
