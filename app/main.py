@@ -35,6 +35,7 @@ from app.api import (
     revisions,
     session,
     studies,
+    tables,
     timelines,
 )
 from app.datasets import routes as datasets
@@ -189,6 +190,7 @@ def _all_routes() -> list[BaseRoute]:
                 protocols,
                 patients,
                 timelines,
+                tables,
                 intake,
                 hl7v2,
                 analyses,
