@@ -290,6 +290,13 @@ def import_(
     delimiter: Annotated[Literal[",", ";", "tab"], typer.Option(help="Separator of the cells of a table.")] = ",",
     decimal: Annotated[Literal[".", ","], typer.Option(help="The decimal mark of a table.")] = ".",
     missing: Annotated[str, typer.Option(help="Words for a missing value in a table, comma separated.")] = "",
+    dates: Annotated[str, typer.Option(help="Form of the dates of a table, such as DD.MM.YYYY.")] = "YYYY-MM-DD",
+    charset: Annotated[str, typer.Option(help="Character set of a table, such as windows-1252.")] = "UTF-8",
+    time_zone: Annotated[str, typer.Option(help="Time zone of a table's times, if not that of the study.")] = "",
+    kind: Annotated[str, typer.Option(help="Kind of all tables, such as labs; else each header shows it.")] = "",
+    columns: Annotated[str, typer.Option(help="Columns with other names: `Pat. No.:patient,Comment:`.")] = "",
+    constants: Annotated[str, typer.Option(help="Fields that are the same in all rows: `unit:U/L`.")] = "",
+    mapping: Annotated[str, typer.Option(help="The layout of all tables, as the study declares it.")] = "",
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Print the same and what the study could declare; store nothing.")
     ] = False,
@@ -301,24 +308,24 @@ def import_(
 
     from app.bulk import command
     from app.bulk.import_files import Into
+    from app.bulk.table_options import InvalidCommand, TableOptions
     from app.errors import Conflict, NotFound
-    from app.readers.table_rows import Dialect
     from app.store import audit
     from app.store.rehearsal import rehearsal
 
-    words = frozenset(word.strip() for word in missing.split(","))
-    dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
+    written = (delimiter, decimal, missing, dates, charset, time_zone)
+    tables = TableOptions(*written, kind, columns, constants, mapping)
     with audit.command("import"), ExitStack() as opened:
         target = opened.enter_context(database_of(settings))
         if rehearse:
             opened.enter_context(_leaving_on_signals())
             target = opened.enter_context(rehearsal(target, study))
-        into = Into(target, study, settings.secret, settings.max_body_bytes, dialect)
         try:
+            into = Into(target, study, settings.secret, settings.max_body_bytes, *tables.declared(target, study))
             complete = command.import_files(files, None if format == "auto" else format, into, rejects)
             if rehearse:
                 command.print_proposals(target, study)
-        except (command.InvalidCommand, NotFound, Conflict) as reason:
+        except (InvalidCommand, NotFound, Conflict) as reason:
             stop(str(reason), 2)
     raise typer.Exit(0 if complete else 1)
 

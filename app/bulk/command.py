@@ -19,6 +19,7 @@ import typer
 
 from app.bulk.file_formats import records
 from app.bulk.import_files import Into, Refusal, Step, import_file
+from app.bulk.table_options import InvalidCommand
 from app.errors import Erased, Fault, NotFound
 from app.readers.recognition import Format, format_of
 from app.store import audit
@@ -44,10 +45,6 @@ _AROUND_PIECES: dict[Format, tuple[bytes, bytes, bytes]] = {
 """What is written before, between and after the pieces of a format that does not consist of lines."""
 OpenStudy = Callable[[], AbstractContextManager[StudyAt]]
 """A function that opens the study at the revision that is exported."""
-
-
-class InvalidCommand(Exception):
-    """The options of the command cannot be used. Nothing was done."""
 
 
 def import_files(files: Sequence[Path], given: Format | None, into: Into, rejects: Path | None) -> bool:

@@ -36,7 +36,7 @@ VALUE_FIELDS = {
     section: FIELDS[kind][place].name for kind, section in SECTIONS.items() if (place := VALUE_PLACE[kind]) is not None
 }
 """The field of each kind without which a fact says nothing, unless it is withdrawn."""
-_DEPENDS = {"unit": ("dose",), "dose": ("unit",), "start": ("end",), "scale_max": ("score",)}
+_DEPENDS = {"start": ("end",), "scale_max": ("score",)}
 """Fields that cannot be checked without another one."""
 _NUMBERED = {"id", "source", "version", "issued", "status"}
 
@@ -129,7 +129,7 @@ class FactRows:
             troubles = {name: why for name, why in troubles.items() if name in _names(self._kind)}
         if troubles:
             unsure = {*troubles, *(other for name in troubles for other in _DEPENDS.get(name, ()))}
-            instead = stand_ins(ITEMS[self._kind]) | {VALUE_FIELDS.get(self._kind, ""): 0.0}
+            instead = stand_ins(ITEMS[self._kind]) | {VALUE_FIELDS.get(self._kind, ""): 0.0, "dose": 0.0}
             read = {name: value for name, value in read.items() if name not in unsure}
             read |= {name: value for name, value in instead.items() if name in unsure}
         return Statement(self._kind, read, place), troubles

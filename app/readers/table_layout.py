@@ -85,7 +85,7 @@ class TablePart(Document):
         description="Fields that no column has, and the cell that each would have.",
         examples=[{"lab": "A"}],
     )
-    words: Annotated[tuple[ColumnWords, ...], Field(max_length=100, strict=False)] = Field(
+    words: Annotated[tuple[ColumnWords, ...], Field(max_length=100)] = Field(
         default=(),
         description="Columns of `columns` with words of their own.",
         examples=[[{"column": "sex", "means": {"1": "female", "2": "male"}}]],
@@ -118,7 +118,7 @@ class TableMapping(Document):
 
     name: MappingName = Field(description="The name that a request gives as `mapping`.", examples=["redcap"])
     patient: ColumnName = Field(description="The column with the number of the patient.", examples=["record_id"])
-    parts: Annotated[tuple[TablePart, ...], Field(min_length=1, max_length=50, strict=False)] = Field(
+    parts: Annotated[tuple[TablePart, ...], Field(min_length=1, max_length=50)] = Field(
         description="The parts of a row.",
         examples=[
             [{"kind": "assessments", "columns": {"visit_date": "time", "mmt": "score"}, "constants": {"code": "MMT"}}]
@@ -126,7 +126,7 @@ class TableMapping(Document):
     )
     delimiter: Literal[",", ";", "tab"] = Field(default=",", description="The separator.", examples=[","])
     decimal: DecimalMark = Field(default=".", description="The decimal mark of all numbers.", examples=["."])
-    missing: Annotated[tuple[CellText, ...], Field(max_length=50, strict=False)] = Field(
+    missing: Annotated[tuple[CellText, ...], Field(max_length=50)] = Field(
         default=(), description="Words for a missing value. An empty cell is always one.", examples=[["NA"]]
     )
     dates: DateForm = Field(default=ISO, description="The form of all dates.", examples=["DD.MM.YYYY"])
