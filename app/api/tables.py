@@ -1,10 +1,10 @@
 """Routes for tables of every kind: a table of one kind, a table whose layout the study declares, and the templates."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Path, Query, Request, Response
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field
 
 from app.api.timelines import CSV, REFUSED_BATCH, BatchItem, CsvBody, Facts, LabRow, batch_reply
 from app.errors import Conflict, Erased, NotFound, NothingKept
@@ -18,14 +18,14 @@ from app.http.routing import Operations
 from app.readers.charsets import Charset
 from app.readers.csv_lines import lines
 from app.readers.table_dates import ISO, DateForm
-from app.readers.table_kinds import COLUMNS_OF, KINDS_OF_TABLES, PATIENT, REQUIRED_OF, TableKind
+from app.readers.table_kinds import COLUMNS_OF, PATIENT, REQUIRED_OF, TableKind
 from app.readers.table_layout import one_kind
 from app.readers.table_rows import DecimalMark, Delimiter, Dialect
 from app.store.engine import Database
 from app.store.gc_pause import gc_paused
 from app.submission.batches import ItemStatus, TableOutcome, store_table
 from app.submission.feeds import mapping_of
-from app.timeline.document import ITEMS, Ended, Patient
+from app.timeline.document import ITEMS, AdverseEvent, Assessment, Ended, Infusion, Medication, Patient
 from app.timeline.zones import TimeZone
 
 router = Operations(tags=["patients"], route_class=KeyedRoute)
@@ -63,48 +63,10 @@ class TableStored(BaseModel):
     proposals: Proposed = None
 
 
-def _description(kind: TableKind, name: str) -> tuple[str | None, list[str]]:
-    """The meaning of a column, and an example: those of the field of this name in a timeline."""
-    if name == PATIENT:
-        number = LabRow.model_fields[PATIENT]
-        return number.description, [*map(str, number.examples or ())]
-    if kind == "patients":
-        about = Ended.model_fields.get(name.removeprefix("ended_"))
-        found = Patient.model_fields.get(name, about)
-    else:
-        found = ITEMS[kind].model_fields[name]
-    return (None, []) if found is None else (found.description, [*map(_cell, found.examples or ())])
-
-
-def _cell(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _row_model(kind: TableKind, name: str) -> type[BaseModel]:
-    fields: dict[str, Any] = {}
-    for column in COLUMNS_OF[kind]:
-        described, examples = _description(kind, column)
-        needed = column in REQUIRED_OF[kind]
-        kind_of_cell: Any = str if needed else str | None
-        shown = Field(description=described, examples=examples) if needed else Field(
-            default=None, description=described, examples=examples
-        )  # fmt: skip
-        fields[column] = (kind_of_cell, shown)
-    return create_model(
-        name, __doc__="One row of a table. The columns may be in any order and any case. A column means the same as "
-        "the field of that name in a timeline.", **fields,
-    )  # fmt: skip
-
-
-ROWS: dict[TableKind, type[BaseModel]] = {
-    "patients": _row_model("patients", "PatientRow"),
-    "labs": LabRow,
-    "assessments": _row_model("assessments", "AssessmentRow"),
-    "infusions": _row_model("infusions", "InfusionRow"),
-    "medications": _row_model("medications", "MedicationRow"),
-    "adverse_events": _row_model("adverse_events", "AdverseEventRow"),
-}
-_TABLE = text(CSV, {"type": "array", "items": {"anyOf": [reference(ROWS[kind]) for kind in KINDS_OF_TABLES]}})
+_ABOUT: tuple[type[BaseModel], ...] = (Patient, LabRow, Assessment, Infusion, Medication, AdverseEvent)
+_FACTS = [reference(model) for model in _ABOUT]
+"""What rows of each kind are about. A column means the same as the field of this name, which is written as text."""
+_TABLE = text(CSV, {"type": "array", "items": {"anyOf": _FACTS}})
 
 
 async def _dialect(
@@ -257,9 +219,22 @@ async def get_table_template(
 
 def template_rows(kind: TableKind) -> list[list[str | None]]:
     """Two invented rows, which the service accepts: one with every column, one with those that are required."""
-    full = {name: (_description(kind, name)[1] or [""])[0] for name in COLUMNS_OF[kind] if name != "merged_into"}
+    full = {name: _example(kind, name) for name in COLUMNS_OF[kind] if name != "merged_into"}
     brief = {name: full[name] for name in REQUIRED_OF[kind]} | {PATIENT: "P02"}
     return [[row.get(name) for name in COLUMNS_OF[kind]] for row in (full, brief)]
+
+
+def _example(kind: TableKind, name: str) -> str:
+    """The example of the field of this name in a timeline."""
+    if name == PATIENT:
+        return "P01"
+    if kind == "patients":
+        about = name.removeprefix("ended_")
+        field = Ended.model_fields[about] if about != name else Patient.model_fields[name]
+    else:
+        field = ITEMS[kind].model_fields[name]
+    [example] = field.examples or [""]
+    return str(example).lower() if isinstance(example, bool) else str(example)
 
 
 def _kind_of(name: KindName) -> TableKind:
