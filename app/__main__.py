@@ -295,6 +295,13 @@ def import_(
     delimiter: Annotated[Literal[",", ";", "tab"], typer.Option(help="Separator of the cells of a table.")] = ",",
     decimal: Annotated[Literal[".", ","], typer.Option(help="The decimal mark of a table.")] = ".",
     missing: Annotated[str, typer.Option(help="Words for a missing value in a table, comma separated.")] = "",
+    dates: Annotated[str, typer.Option(help="Form of the dates of a table, such as DD.MM.YYYY.")] = "YYYY-MM-DD",
+    charset: Annotated[str, typer.Option(help="Character set of a table, such as windows-1252.")] = "UTF-8",
+    time_zone: Annotated[str, typer.Option(help="Time zone of a table's times, if not that of the study.")] = "",
+    kind: Annotated[str, typer.Option(help="Kind of all tables, such as labs; else each header shows it.")] = "",
+    columns: Annotated[str, typer.Option(help="Columns with other names: `Pat. No.:patient,Comment:`.")] = "",
+    constants: Annotated[str, typer.Option(help="Fields that are the same in all rows: `unit:U/L`.")] = "",
+    mapping: Annotated[str, typer.Option(help="The layout of all tables, as the study declares it.")] = "",
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Print the same and what the study could declare; store nothing.")
     ] = False,
@@ -310,22 +317,23 @@ def import_(
 
     from app.bulk import command
     from app.bulk.import_files import Into
+    from app.bulk.table_options import InvalidCommand, TableOptions
     from app.errors import Conflict, NotFound
-    from app.readers.tables import Dialect
     from app.store import audit
     from app.store.rehearsal import rehearsal
 
-    words = frozenset(word.strip() for word in missing.split(","))
-    dialect = Dialect("\t" if delimiter == "tab" else delimiter, decimal, words)
+    written = (delimiter, decimal, missing, dates, charset, time_zone)
+    tables = TableOptions(*written, kind, columns, constants, mapping)
     with audit.command("import"), database_of(settings) as database, Interruption(at_once=rehearse) as signals:
         try:
             with rehearsal(database, study) if rehearse else nullcontext(database) as target:
-                into = Into(target, study, settings.secret, settings.max_body_bytes, dialect, moved_from)
+                declared = tables.declared(target, study)
+                into = Into(target, study, settings.secret, settings.max_body_bytes, *declared, moved_from)
                 known = None if format == "auto" else format
                 complete = command.import_files(files, known, into, rejects, signals, quiet=quiet)
                 if rehearse and not quiet:
                     command.print_proposals(target, study)
-        except (command.InvalidCommand, NotFound, Conflict) as reason:
+        except (InvalidCommand, NotFound, Conflict) as reason:
             stop(str(reason), 2)
         except command.Stopped as stopped:
             stop(str(stopped), stopped.code)
@@ -349,6 +357,7 @@ def export(
     settings = read_settings()
 
     from app.bulk import command
+    from app.bulk.table_options import InvalidCommand
     from app.errors import NotFound
 
     with database_of(settings) as database, Interruption(at_once=True):
@@ -360,7 +369,7 @@ def export(
                 from app.bulk.study_report import export_files
 
                 made = export_files(database, study, output or stop("Name the folder: --output.", 2))
-        except (command.InvalidCommand, NotFound) as reason:
+        except (InvalidCommand, NotFound) as reason:
             stop(str(reason), 2)
     if not quiet:
         print(

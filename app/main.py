@@ -36,6 +36,7 @@ from app.api import (
     revisions,
     session,
     studies,
+    tables,
     timelines,
 )
 from app.datasets import routes as datasets
@@ -194,6 +195,7 @@ def _all_routes() -> list[BaseRoute]:
                 protocols,
                 patients,
                 timelines,
+                tables,
                 intake,
                 decisions,
                 hl7v2,

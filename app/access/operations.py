@@ -44,10 +44,11 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         "GET /v1/studies", f"GET {_STUDY}", f"GET {_STUDY}/protocol", f"GET {_STUDY}/revisions", f"GET {_STUDY}/intake",
         f"GET {_STUDY}/changes/stream",
         f"GET {_STUDY}/datasets", f"GET {_STUDY}/charts", f"GET {_FHIR}/metadata", "GET /v1/protocols",
-        "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv",
+        "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv", "GET /v1/templates/{kind}.csv",
     ),
     Scope.INGEST: (
         f"PUT {_PATIENT}", f"POST {_PATIENT}/events", f"POST {_STUDY}/timelines", f"POST {_STUDY}/labs",
+        f"POST {_STUDY}/tables", f"POST {_STUDY}/tables/{{kind}}",
         f"POST {_STUDY}/hl7v2", f"POST {_FHIR}", f"POST {_FHIR}/",
         *(f"POST {_FHIR}/{name}" for name in _TYPES),
         *(f"{method} {_FHIR}/{name}/{{id}}" for name in _TYPES for method in ("PUT", "DELETE")),

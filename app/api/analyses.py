@@ -25,7 +25,6 @@ from app.analyses import QUESTIONS, NullOptions, Options, Question
 from app.analyses.answer_document import answer_model, report_model
 from app.analyses.comparison.study_comparison import BetweenStudies, OtherStudy, StudyComparison
 from app.api.protocols import Declared, protocol_of
-from app.api.studies import TimeZone
 from app.errors import Erased, Fault, FaultCode, InvalidDocument, NotFound, TakesTooLong
 from app.http.answers import Asker, Asking, answer_question, despite_erasure
 from app.http.authentication import CallerOf
@@ -43,6 +42,7 @@ from app.submission.native_patients import undeclared_attribute
 from app.timeline.cohort import Cohort
 from app.timeline.document import Document, Many, Timeline
 from app.timeline.normalize import History, normalise
+from app.timeline.zones import TimeZone
 
 router = Operations(tags=["analyses"])
 

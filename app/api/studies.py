@@ -1,9 +1,7 @@
 """The routes of the studies. A study is a name, a protocol and patients; studies share nothing."""
 
 from dataclasses import fields
-from functools import cache
 from typing import Annotated, Any
-from zoneinfo import available_timezones
 
 from fastapi import Request, Response
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
@@ -32,6 +30,7 @@ from app.protocol.parts import contradiction
 from app.protocol.presets import SEED_2008
 from app.readers.charsets import Charset
 from app.readers.json_timelines import read_model
+from app.readers.table_layout import TableMapping
 from app.store import snapshot, studies
 from app.store.engine import Transaction
 from app.store.etags import keyed_etag
@@ -40,28 +39,9 @@ from app.submission.loop import Submitter
 from app.timeline.document import TEXT_PATTERN, Document, Text
 from app.timeline.times import instant_text
 from app.timeline.vocabulary import UNITS, Meaning, unit_alias_fault
+from app.timeline.zones import TimeZone
 
 router = Operations(tags=["studies"])
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-_ZONE_NAMES = Accepts(
-    form="a name of the IANA time zone database, such as Asia/Tokyo", see="https://www.iana.org/time-zones"
-)
-
-
-def _known_zone(name: str) -> str:
-    if name not in _zones():
-        raise PydanticCustomError("unknown_value", "no IANA time zone", {"accepts": _ZONE_NAMES})
-    return name
-
-
-TimeZone = Annotated[str, AfterValidator(_known_zone)]
-"""An IANA name. Its fault is reported with all other faults of the document."""
 
 
 LOCAL_CODE = r"^[^|\x00-\x1f\x7f-\x9f]{0,200}\|[^\x00-\x1f\x7f-\x9f]{1,100}$"
@@ -152,6 +132,23 @@ NativeIds = Annotated[
         examples=["any"],
     ),
 ]
+
+
+def _named_once(tables: tuple[TableMapping, ...]) -> tuple[TableMapping, ...]:
+    if len({table.name for table in tables}) < len(tables):
+        raise contradiction("Two tables have the same name.")
+    return tables
+
+
+Tables = Annotated[
+    tuple[TableMapping, ...],
+    Field(
+        max_length=50,
+        description="Layouts of tables that other systems write. A request names one as its `mapping`.",
+        examples=[[specimen(TableMapping)]],
+    ),
+    AfterValidator(_named_once),
+]
 EnrolledOnly = Annotated[
     bool,
     Field(description="Whether feeds may not add patients: results of others are set aside.", examples=[False]),
@@ -185,6 +182,7 @@ class StudyDefinition(Document):
     result_time: ResultTime = "OBR-7"
     native_ids: NativeIds = "any"
     enrolled_only: EnrolledOnly = False
+    tables: Tables = ()
 
 
 class ProtocolName(BaseModel):
@@ -213,6 +211,7 @@ class StudySummary(BaseModel):
     result_time: ResultTime
     native_ids: NativeIds
     enrolled_only: EnrolledOnly
+    tables: Tables
     revision: int = Field(description="The latest revision.", examples=[16])
     patients: int = Field(description="Patients at that revision.", examples=[16])
     created_at: str = Field(description="When the study was created.", examples=["2026-11-22T09:59:00Z"])
@@ -243,6 +242,7 @@ def summary(study: studies.Study) -> dict[str, Any]:
         "result_time": study.feeds.result_time,
         "native_ids": study.feeds.native_ids,
         "enrolled_only": study.feeds.enrolled_only,
+        "tables": study.feeds.tables,
         "revision": study.revision,
         "patients": study.patients,
         "created_at": instant_text(study.created_at),
@@ -323,7 +323,8 @@ def put_study(
     """
     declared = read_model(body, StudyDefinition)
     names = [field.name for field in fields(studies.FeedDefinition)]
-    feeds = studies.FeedDefinition(**{name: getattr(declared, name) for name in names})
+    tables = tuple(table.model_dump(mode="json", exclude_defaults=True) for table in declared.tables)
+    feeds = studies.FeedDefinition(**{name: getattr(declared, name) for name in names} | {"tables": tables})
     protocol = protocol_of(declared.protocol) if "protocol" in declared.model_fields_set else None
     definition = studies.StudyDeclaration(declared.name, protocol, declared.time_zone, declared.test, feeds)
     only_new = if_none_match is not None

@@ -28,7 +28,8 @@ from app.http.responses import reply
 from app.http.routing import Operations
 from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
-from app.readers.tables import COLUMNS, DecimalMark, Delimiter, Dialect
+from app.readers.table_kinds import COLUMNS_OF
+from app.readers.table_rows import DecimalMark, Delimiter, Dialect
 from app.store.engine import Database
 from app.store.gc_pause import gc_paused
 from app.submission.batches import ItemOutcome, ItemStatus, counted, facts_of, lost, store_table, store_timelines
@@ -123,9 +124,10 @@ class BatchRefusal(Problem):
     )
     short: NotListed | Absent = Field(default=None, description="As in the outcome.", examples=[specimen(NotListed)])
     rows: int | Absent = Field(default=None, description="As in the outcome.", examples=[412])
-    skipped: dict[Literal["code", "value"], int] | Absent = Field(
+    skipped: dict[Literal["code", "value", "row"], int] | Absent = Field(
         default=None, description="As in the outcome.", examples=[{"code": 3}]
     )
+    unread: list[int] | Absent = Field(default=None, description="As in the outcome.", examples=[[7]])
 
 
 class LineOutcome(BatchItem):
@@ -178,7 +180,7 @@ class StreamEnd(BaseModel):
     proposals: Proposed = None
 
 
-_REFUSED = shared("BatchRefusal", refused_with(BatchRefusal, InvalidDocument))
+REFUSED_BATCH = shared("BatchRefusal", refused_with(BatchRefusal, InvalidDocument))
 _OUTCOMES = answers("One outcome for each item or line.", reference(BatchOutcome))
 _OUTCOMES["content"][NDJSON] = {
     "schema": {"anyOf": [reference(LineOutcome), reference(ShortOutcome), reference(StreamEnd)]}
@@ -196,7 +198,7 @@ _OUTCOMES["content"][NDJSON] = {
     responses={
         200: _OUTCOMES,
         **refuses(NotFound, Conflict, Erased, reading=True),
-        NothingKept.status: _REFUSED,
+        NothingKept.status: REFUSED_BATCH,
     },
 )
 @gc_paused()  # what the answer was made of is gone before the collector would examine it
@@ -239,10 +241,10 @@ def post_timelines(
         patients.made_with = exports.made_with
         items = READERS[content_type](body, latest(now), patients.who)
         outcomes = store_timelines(submitter, patients, items, atomic=atomic == "true")
-    return _outcomes(request, store, study, outcomes, submitter.short)
+    return batch_reply(request, store, study, outcomes, submitter.short)
 
 
-def _outcomes(
+def batch_reply(
     request: Request,
     store: Database,
     study: str,
@@ -344,7 +346,7 @@ LabRow = create_model(
     "LabRow",
     __base__=_DescribedColumns,
     __doc__=_DescribedColumns.__doc__,
-    **{name: _column(name) for name in COLUMNS if name not in _DescribedColumns.model_fields},
+    **{name: _column(name) for name in COLUMNS_OF["labs"] if name not in _DescribedColumns.model_fields},
 )
 """A row of the table with all columns that are read, in the order of the template."""
 
@@ -396,7 +398,7 @@ EXAMPLES: tuple[dict[str, Cell], ...] = (
     responses={
         200: answers("One outcome for each patient.", reference(LabsOutcome)),
         **refuses(NotFound, Conflict, Erased, reading=True),
-        NothingKept.status: _REFUSED,
+        NothingKept.status: REFUSED_BATCH,
     },
 )
 @gc_paused()  # as above
@@ -437,7 +439,7 @@ def post_labs(
         store, study, body, dialect, secret=secret, now=now, client=client, atomic=atomic == "true",
         full=receipt is not None,
     )  # fmt: skip
-    return _outcomes(
+    return batch_reply(
         request, store, study, stored.items, stored.short, stored.faults, rows=stored.rows, skipped=stored.skipped
     )
 

@@ -28,6 +28,7 @@ from app.bulk.endings import FILE_FAILED, Interruption, reason_of
 from app.bulk.file_formats import records
 from app.bulk.given_paths import FileState, objection_to_file, objection_to_new_file, objection_to_text
 from app.bulk.import_files import Into, Refusal, Step, check_exports, import_file
+from app.bulk.table_options import InvalidCommand
 from app.errors import Conflict, Erased, Fault, InvalidDocument, NotFound, ServiceError
 from app.readers.exports import ExportHead, LinesSeen
 from app.readers.recognition import Format, format_named, format_of
@@ -59,10 +60,6 @@ _AROUND_PIECES: dict[Format, tuple[bytes, bytes, bytes]] = {
 """What is written before, between and after the pieces of a format that does not consist of lines."""
 OpenStudy = Callable[[], AbstractContextManager[StudyAt]]
 """A function that opens the study at the revision that is exported."""
-
-
-class InvalidCommand(Exception):
-    """The command cannot be carried out. Nothing was done."""
 
 
 class Stopped(Exception):

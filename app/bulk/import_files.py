@@ -29,12 +29,15 @@ from app.fhir.bundle_entries import Entry
 from app.fhir.read_bundle import read_line
 from app.fhir.submit import EntryResult, store_bundle, store_each
 from app.hl7v2.submit import store_message
+from app.readers.charsets import Charset
 from app.readers.json_timelines import MOST_ITEMS
 from app.readers.pseudonyms import Identifier
 from app.readers.recognition import Format, has_lines
 from app.readers.statements import Feed
 from app.readers.streams import Elements, Line, Lines
-from app.readers.tables import Dialect
+from app.readers.table_kinds import kinds_like
+from app.readers.table_layout import Layout, OneKind, plain, planned
+from app.readers.table_rows import Dialect, Row
 from app.store.engine import Database
 from app.submission.batches import ItemOutcome, facts_of, lost, store_table
 from app.submission.exports import Exports, ReadExport
@@ -57,6 +60,7 @@ class Into:
     """The study that files are imported into, and what is needed to read them.
 
     `longest` is the size in bytes of the largest piece (line, element, message or part of a table) that is read.
+    `layout` says what the columns of tables mean; without it, each header says of which kind its table is.
     `moved_from` is another study whose exports are taken, too.
     """
 
@@ -65,6 +69,7 @@ class Into:
     secret: str | None
     longest: int
     dialect: Dialect = field(default_factory=Dialect)
+    layout: Layout | None = None
     moved_from: str | None = None
 
 
@@ -294,6 +299,8 @@ class _TablePart(NamedTuple):
     header: Record
     header_lines: int
     rows: Sequence[Record]
+    dialect: Dialect
+    layout: Layout
 
     def body(self) -> bytes:
         """The part as a table."""
@@ -308,15 +315,16 @@ class _TablePart(NamedTuple):
         first = self.header.line if line <= self.header_lines else self.rows[0].line - self.header_lines
         return replace(fault, pointer="/".join(["", str(first + line - 1), *place[1:]]))
 
-    def rows_by_patient(self, feed: Feed, missing: frozenset[str]) -> dict[str | None, list[Record]]:
+    def rows_by_patient(self, feed: Feed) -> dict[str | None, list[Record]]:
         """The rows of each patient, by the identifier that is stored; rows without one are under `None`."""
-        columns = [cell.strip() for cell in self.header.cells]
+        charset = self.dialect.charset
+        plan = planned(_header_row(self.header, charset), self.layout, self.dialect)
         rows: dict[str | None, list[Record]] = {}
         for row in self.rows:
             subject: str | FaultCode = FaultCode.NO_SUBJECT
-            if len(row.cells) == len(columns):
-                cell = row.cells[columns.index("patient")].encode("latin-1").decode().strip()
-                if cell and cell not in missing:
+            if len(row.cells) == plan.width:
+                cell = row.cells[plan.patient].encode("latin-1").decode(charset).strip()
+                if cell and cell not in self.dialect.missing:
                     subject = feed.pseudonyms.patient([Identifier(None, cell)])
             rows.setdefault(None if isinstance(subject, FaultCode) else subject, []).append(row)
         return rows
@@ -328,23 +336,35 @@ def _table_parts(file: Path, into: Into) -> Iterator[_TablePart]:
     header = next((record for record in read if any(map(str.strip, record.cells))), None)
     if header is None:
         raise MalformedDocument("There is no header.", [Fault("", FaultCode.MALFORMED)])
+    layout = into.layout or _layout_of(header, into.dialect)
     rows: list[Record] = []
     header_lines, size = 0, 0
     for row in read:
         header_lines = header_lines or row.line - header.line
         if rows and (size + len(row.text) > into.longest or len(rows) == MOST_ITEMS):
-            yield _TablePart(header, header_lines, rows)
+            yield _TablePart(header, header_lines, rows, into.dialect, layout)
             rows, size = [], 0
         rows.append(row)
         size += len(row.text)
-    yield _TablePart(header, header_lines or 1, rows)
+    yield _TablePart(header, header_lines or 1, rows, into.dialect, layout)
+
+
+def _header_row(header: Record, charset: Charset) -> Row:
+    """The header with its cells decoded; what cannot be decoded is replaced, because the table is refused later."""
+    return Row(header.line, [cell.encode("latin-1").decode(charset, "replace") for cell in header.cells])
+
+
+def _layout_of(header: Record, dialect: Dialect) -> OneKind:
+    """The layout of the kind of table that has such a header; of results, if no kind has it."""
+    names = [plain(cell) for cell in _header_row(header, dialect.charset).cells]
+    return OneKind(next(iter(kinds_like(names)), "labs"))
 
 
 def _store_table_part(step: Step, part: _TablePart, feed: Feed, into: Into) -> bool:
     """Store the rows of a part. `False` where the header shows that the table cannot be read."""
     try:
         stored = store_table(
-            into.database, into.study, part.body(), into.dialect,
+            into.database, into.study, part.body(), part.dialect, part.layout,
             secret=into.secret, now=_now(), client=COMMAND, atomic=False, pauses=PAUSES,
         )  # fmt: skip
     except (InvalidDocument, UnsupportedMediaType) as error:
@@ -356,7 +376,7 @@ def _store_table_part(step: Step, part: _TablePart, feed: Feed, into: Into) -> b
     step.left_alone.update(stored.skipped)
     step.facts += facts_of(stored.items)
     refused = any(item.error is not None for item in stored.items)
-    rows_of = part.rows_by_patient(feed, into.dialect.missing) if refused else {}
+    rows_of = part.rows_by_patient(feed) if refused else {}
     for item in stored.items:
         if item.error is not None:
             _refuse_rows(step, rows_of.get(item.patient, []), _error_in_file(item.error, part))

@@ -235,6 +235,7 @@ _CODES: dict[str, FaultCode] = {
     "string_pattern_mismatch": FaultCode.BAD_TEXT,
     "extra_forbidden": FaultCode.UNKNOWN_PARAMETER,
     "contradiction": FaultCode.CONTRADICTION,
+    "unknown_value": FaultCode.UNKNOWN_VALUE,
 }
 
 
@@ -250,7 +251,8 @@ def parameter_faults(errors: Iterable[Mapping[str, Any]], declared: Mapping[Plac
             yield Fault(place, code, details["msg"])
         else:
             field = declared.get((where, inner[0])) if inner else None
-            yield Fault(place, code, None, None if field is None else accepted_value(field))
+            accepts = details.get("ctx", {}).get("accepts")
+            yield Fault(place, code, None, accepts or (None if field is None else accepted_value(field)))
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 from app.http.openapi import JSON, NDJSON
 from app.readers.recognition import FORMATS, HEAD_BYTES, Format, format_named, format_within
 from app.readers.streams import without_mark
-from app.readers.tables import REQUIRED
+from app.readers.table_kinds import REQUIRED_OF
 
 KINDS: dict[Format, str] = {
     "csv": "A table of laboratory results (CSV)",
@@ -84,7 +84,7 @@ def _delimiter_of(head: bytes) -> str | None:
     line = without_mark(head).splitlines()[0].decode("utf-8", "replace")
     for written, name in ((",", ","), (";", ";"), ("\t", "tab")):
         cells = next(csv.reader([line], delimiter=written), [])
-        if {cell.strip().lower() for cell in cells}.issuperset(REQUIRED):
+        if {cell.strip().lower() for cell in cells}.issuperset(REQUIRED_OF["labs"]):
             return name
     return None
 

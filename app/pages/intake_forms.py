@@ -24,7 +24,7 @@ from app.pages.load_outcome import LoadOutcome
 from app.pages.routes import Text, asked_of, see_other, token_header
 from app.pages.site import answered, fault_page
 from app.readers.recognition import FORMATS
-from app.readers.tables import DecimalMark
+from app.readers.table_rows import DecimalMark
 from app.store.studies import FeedDefinition
 from app.timeline.same_facts import NAME_PATTERN
 

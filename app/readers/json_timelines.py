@@ -477,7 +477,12 @@ def _readable_part(part: object, model: type[BaseModel], gaps: set[Path]) -> dic
             kept[name][index[0]] = _value_of(_element_type(fields[name].annotation))
         else:
             kept.pop(name, None)
-    return {name: _value_of(field.annotation) for name, field in fields.items() if field.is_required()} | kept
+    return stand_ins(model) | kept
+
+
+def stand_ins(model: type[BaseModel]) -> dict[str, Any]:
+    """A value of its type for each required field of a model, so that the other fields can be checked."""
+    return {name: _value_of(field.annotation) for name, field in model.model_fields.items() if field.is_required()}
 
 
 def _value_of(annotation: Any) -> Any:  # noqa: ANN401

@@ -16,7 +16,7 @@ from app.errors import Fault, FaultCode, InvalidDocument
 from app.readers import contract
 from app.readers.faults import structure
 from app.readers.pseudonyms import Pseudonyms
-from app.timeline.document import ITEMS, Patient, Timeline
+from app.timeline.document import ITEMS, Ended, Patient, Timeline
 from app.timeline.facts import History, statement_key
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
 from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
@@ -25,10 +25,10 @@ from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODE_OF, LAB_CODES, Co
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
 _KIND_OF = {section: kind for kind, section in SECTIONS.items()}
-Skipped = Literal["resource", "code", "status", "value", "segment", "order", "route"]
+Skipped = Literal["resource", "code", "status", "value", "segment", "order", "route", "row"]
 """Why something is skipped: its kind of resource is not stored, its test or drug is not stored, its status says that
 there is no result yet, its kind of value or its segment is not read, it orders a drug and does not say that it was
-taken, or the drug is given to one place of the body only.
+taken, the drug is given to one place of the body only, or no part of a mapping is in its row.
 """
 
 
@@ -148,6 +148,7 @@ def _read(
         if notes:
             noted[_KIND_OF[section], len(sources[section])] = notes
         sources[section].append(statement)
+    end = about.pop("ended", None)
     try:
         patient = Patient.__pydantic_validator__.validate_python(about)
     except ValidationError:
@@ -156,8 +157,10 @@ def _read(
             by = _stated_by(stated, name)
             faults.append((found.fault().at(_where(by, name)), by))
         patient = Patient(id="unread")
+    ended, unreadable = _ended(end, stated)
+    faults += unreadable
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
-    timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
+    timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=ended, **sections)
     history = reading.history(timeline)
     # The function must not hold the history, which holds the function: only the collector would free both.
     attributes, origins = history.attributes, reading.origins
@@ -180,6 +183,17 @@ def _read(
         }
     history = contract.noted(replace(history, place=place_of, notes=noted))
     return history, faults + [_placed(fault, sources, stated) for fault in reading.faults]
+
+
+def _ended(
+    end: dict[str, Any] | None, stated: Mapping[str, Statement]
+) -> tuple[Ended | None, list[tuple[Fault, Statement | None]]]:
+    """How the participation of a patient ended, and the faults of that."""
+    if end is None:
+        return None, []
+    by = stated["ended"]
+    faults = [(each.fault().at(_where(by, f"ended_{each.path[0]}")), by) for each in structure(end, Ended)]
+    return None if faults else Ended.model_validate(end), list(faults)
 
 
 def readable(subject: str, statements: Sequence[Statement], latest: int, faults: list[Fault] | None = None) -> History:
@@ -295,6 +309,9 @@ def _placed(
         name = rest[0] if rest else ""
         by = _stated_by(stated, name)
         return fault.at(_where(by, name)), by
+    if section == "ended":
+        by = _stated_by(stated, section)
+        return fault.at(_where(by, f"ended_{rest[0]}")), by
     index, name = int(rest[0]), rest[1] if len(rest) > 1 else ""
     by = sources[section][index]
     return fault.at(by.place.of(name)), by

@@ -133,7 +133,8 @@ class FeedDefinition:
     `charsets` a character set as it is sent (empty: none is sent) to its name (`readers.charsets`). The time of a
     result in HL7 v2 is in the field `result_time`. With `message_offset` `ignore`, the offset of the time of a message
     does not hold for its other times. With `native_ids` `known`, native JSON may name only patients that the study
-    has. With `enrolled_only`, no feed may make a new patient.
+    has. With `enrolled_only`, no feed may make a new patient. `tables` are the layouts of tables, each as JSON
+    (`readers.table_layout.TableMapping`).
     """
 
     identifiers: Identifiers = "medical_record"
@@ -145,6 +146,7 @@ class FeedDefinition:
     result_time: ResultTime = "OBR-7"
     native_ids: NativeIds = "any"
     enrolled_only: bool = False
+    tables: tuple[Mapping[str, Any], ...] = ()
 
 
 _FEED_DEFAULTS = asdict(FeedDefinition())
@@ -268,7 +270,7 @@ def feeds_of(connection: Connection, study_id: str) -> FeedDefinition:
 
 def _feeds(facts: Mapping[str, Any]) -> FeedDefinition:
     declared = {name: facts[name] for name in _FEED_DEFAULTS if name in facts}
-    return FeedDefinition(**declared | {"authorities": tuple(facts.get("authorities", ()))})
+    return FeedDefinition(**declared | {name: tuple(facts.get(name, ())) for name in ("authorities", "tables")})
 
 
 def protocol_in_force(connection: Connection, study_id: str) -> Protocol:

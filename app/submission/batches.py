@@ -4,19 +4,21 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast, get_args
+from typing import Literal, NotRequired, TypedDict, Unpack, cast, get_args
 
 from app.errors import Busy, Fault, InvalidDocument, ServiceError, Unavailable
 from app.readers.json_timelines import Item, together
 from app.readers.statements import Skipped
-from app.readers.tables import Dialect, PatientResults, read_table
+from app.readers.table_layout import LABS, Layout
+from app.readers.table_rows import Dialect, RowSource, TableBody
+from app.readers.tables import PatientResults, read_rows
 from app.store import erasure, ledger
 from app.store.engine import Database, Transaction
 from app.store.gc_pause import gc_paused
 from app.submission.dead_letters import DeadLetters
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, Work, patiently
-from app.submission.native_patients import NativePatients
+from app.submission.native_patients import NativePatients, undeclared_attributes
 from app.submission.posts import PostedTimeline, store_posts
 from app.submission.treatment import noted_by_protocol
 from app.timeline.facts import History
@@ -51,7 +53,7 @@ class TableOutcome:
 
     `items` are its patients in the order of their first rows; the rows without a patient are one item. `rows` is the
     number of rows below the header, `skipped` the number of skipped rows by reason, `faults` the first faults of rows.
-    `short` says what the receipts do not list.
+    `short` says what the receipts do not list, `unread` which columns were not read, by their numbers.
     """
 
     items: tuple[ItemOutcome, ...]
@@ -59,6 +61,23 @@ class TableOutcome:
     skipped: Mapping[Skipped, int]
     short: ShortReceipts
     faults: Sequence[Fault] = ()
+    unread: Sequence[int] = ()
+
+
+class StoringTable(TypedDict):
+    """How a table is stored: `secret` replaces numbers of patients, `now` is the time of receipt.
+
+    With `atomic` all of it is one revision. `pauses` and `full` are those of a `Submitter`. `format` is the format in
+    which the rows were sent.
+    """
+
+    secret: str | None
+    now: int
+    atomic: bool
+    client: NotRequired[str | None]
+    pauses: NotRequired[Sequence[float]]
+    full: NotRequired[bool]
+    format: NotRequired[str]
 
 
 def counted(outcomes: Iterable[ItemOutcome]) -> dict[ItemStatus, int]:
@@ -168,30 +187,38 @@ def store_table(
     study: str,
     body: bytes,
     dialect: Dialect,
-    *,
-    secret: str | None,
-    now: int,
-    atomic: bool,
-    client: str | None = None,
-    pauses: Sequence[float] = (),
-    full: bool = False,
+    layout: Layout = LABS,
+    **how: Unpack[StoringTable],
 ) -> TableOutcome:
-    """Read and store a table of results, the rows of each patient as one item. With `atomic` all of it is one revision.
+    """Read and store a CSV, the rows of each patient as one item. With `atomic` all of it is one revision.
 
     Raises `NotFound` for an unknown study, `Conflict` where there is no secret for its identifiers, what `read_table`
     raises, and `Busy` where nothing was stored. With `atomic` it raises what is wrong with any row, and `Erased`.
     """
-    feed = patiently(lambda: read_feed(database, study, secret, now), pauses)
-    submitter = Submitter(database, study, CSV, now, feed, client, pauses, full)
+    return store_rows(database, study, TableBody(body, dialect), dialect, layout, **how)
+
+
+def store_rows(
+    database: Database,
+    study: str,
+    source: RowSource,
+    dialect: Dialect,
+    layout: Layout,
+    **how: Unpack[StoringTable],
+) -> TableOutcome:
+    """The same of the rows of any source, of which the first one is the header."""
+    pauses = how.get("pauses", ())
+    feed = patiently(lambda: read_feed(database, study, how["secret"], how["now"]), pauses)
+    format, full = how.get("format", CSV), how.get("full", False)
+    submitter = Submitter(database, study, format, how["now"], feed, how.get("client"), pauses, full)
     with gc_paused(), submitter.refusals_counted():
-        table = read_table(body, dialect, feed)
-        if atomic:
+        table = read_rows(source, dialect, feed, layout)
+        if how["atomic"]:
             patients = list(table.read(strict=True))
-            add = partial(_add, submitter)
-            items = _store_together(submitter, patients, _refusal(patients), add)
+            items = _store_together(submitter, patients, _refusal(patients), partial(_add, submitter))
         else:
-            items = _store_each(submitter, table.read(), submitter.submit_each)
-    return TableOutcome(tuple(items), table.rows, table.skipped, submitter.short, table.faults)
+            items = _store_each(submitter, table.read(), partial(_add_each, submitter))
+    return TableOutcome(tuple(items), table.rows, table.skipped, submitter.short, table.faults, table.plan.unread)
 
 
 def outcome_of(index: int, patient: str | None, result: ledger.Outcome | ServiceError) -> ItemOutcome:
@@ -214,7 +241,20 @@ def content_of(item: ReadItem) -> History | ServiceError:
 
 
 def _add(submitter: Submitter, transaction: Transaction, histories: Sequence[History]) -> ledger.Submission:
+    refused = [fault for fault in undeclared_attributes(transaction, submitter.study, histories) if fault is not None]
+    if refused:
+        raise InvalidDocument(faults=refused)
     return submitter.submit(submitter.builder(transaction), histories)
+
+
+def _add_each(
+    submitter: Submitter, transaction: Transaction, histories: Sequence[History]
+) -> list[ledger.Outcome | ServiceError]:
+    """Store each history of a table, unless it states an attribute that the protocol does not declare."""
+    refused = undeclared_attributes(transaction, submitter.study, histories)
+    allowed = [history for history, fault in zip(histories, refused, strict=True) if fault is None]
+    outcomes = iter(submitter.submit_each(transaction, allowed))
+    return [next(outcomes) if fault is None else InvalidDocument(faults=[fault]) for fault in refused]
 
 
 def _store_together(

@@ -1,11 +1,13 @@
 """Makes the `Feed` of a study for readers, from the declarations of the study and the secret of the operator."""
 
+import json
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
-from app.errors import Conflict
+from app.errors import Accepts, Conflict, Fault, FaultCode, InvalidDocument
 from app.readers.pseudonyms import Pseudonyms, fingerprint, study_key
 from app.readers.statements import Feed
+from app.readers.table_layout import TableMapping
 from app.store import studies
 from app.store.engine import Database, Transaction
 from app.timeline.times import CLOCK_SKEW
@@ -51,6 +53,17 @@ def read_feed(database: Database, study_id: str, secret: str | None, now: int) -
     """The feed of a study, read in a separate transaction. Raises what `feed_of` raises, and `Busy`."""
     with database.reading() as transaction:
         return feed_of(transaction, study_id, secret, now)
+
+
+def mapping_of(database: Database, study_id: str, name: str) -> TableMapping:
+    """The layout of a table that a study declares under this name. Raises `NotFound` and `InvalidDocument`."""
+    with database.reading() as transaction:
+        tables = {table["name"]: table for table in studies.feeds_of(transaction, study_id).tables}
+    if name not in tables:
+        accepts = Accepts(one_of=tuple(sorted(tables))) if tables else None
+        why = "The study does not declare a table of this name."
+        raise InvalidDocument(faults=[Fault("/query/mapping", FaultCode.UNKNOWN_VALUE, why, accepts)])
+    return TableMapping.model_validate_json(json.dumps(tables[name]))
 
 
 def remember_key(transaction: Transaction, study_id: str, feed: Feed) -> None:

@@ -41,6 +41,18 @@ def undeclared_attribute(history: History, protocol: Protocol) -> Fault | None:
     return None
 
 
+def undeclared_attributes(transaction: Transaction, study: str, histories: Sequence[History]) -> list[Fault | None]:
+    """The fault of each history of a feed that states an attribute which the protocol of the study does not declare."""
+    found: list[Fault | None] = [None] * len(histories)
+    stating = [i for i, history in enumerate(histories) if stated_attributes(history)]
+    protocol = studies.protocol_in_force(transaction, study) if stating else None
+    for i in stating:
+        fault = undeclared_attribute(histories[i], protocol) if protocol else None
+        names = [fact.identity for fact in histories[i].attributes]
+        found[i] = fault and fault.at(histories[i].place("attributes", names.index("attributes")))
+    return found
+
+
 @dataclass(slots=True)
 class NativePatients:
     """The patients that native JSON names in one study.

@@ -19,11 +19,17 @@ from tests.api.fhir_bodies import FHIR, ck, headache, infusion, patient, taken, 
 from tests.hl7v2.hl7v2_messages import OBX, oru
 
 HOME = "/v1/studies/trial"
+SCORES = "patient,code,time,score\nP01,MMT,2005-03-01,60\n"
+TABLES = [{
+    "name": "scores", "patient": "patient",
+    "parts": [{"kind": "assessments", "columns": {"score": "score", "time": "time", "code": "code"}}],
+}]  # fmt: skip
 SILENT = OPEN | {
     "GET /metrics", "GET /v1/session", "GET /v1/studies", "GET /v1/studies/{study}", "GET /v1/studies/{study}/protocol",
     "GET /v1/studies/{study}/revisions", "GET /v1/studies/{study}/intake", "GET /v1/studies/{study}/datasets",
     "GET /v1/studies/{study}/charts",
     "GET /fhir/{study}/metadata", "GET /v1/protocols", "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv",
+    "GET /v1/templates/{kind}.csv",
     "GET /v1/planning/proportion", "GET /v1/planning/paired-change", "GET /v1/planning/median-time", "POST /v1/verify",
     "POST /v1/analyses",
 }  # fmt: skip
@@ -65,13 +71,13 @@ class Requests:
     def __init__(self, client: Any) -> None:
         self.client, self.tag = client, ""
         for study in ("trial", "other"):
-            make_study(client, study, identifiers="pseudonyms")
+            make_study(client, study, identifiers="pseudonyms", tables=TABLES)
             client.put(f"/v1/studies/{study}/patients/P01", json=timeline("P01"))
         assert client.post("/fhir/trial", **fhir(whole())).status_code == 200
         unreadable = CSV.replace("907", "?").replace("-19", "-23")
         client.post(f"{HOME}/labs", content=unreadable, headers={"Content-Type": "text/csv"})
         self.values = {"study": "trial", "other": "other", "patient": "P01", "name": "adsl.csv"}
-        self.values |= {"analysis": "response-rates", "slug": "invalid", "protocol": "seed-2008"}
+        self.values |= {"kind": "assessments", "analysis": "response-rates", "slug": "invalid", "protocol": "seed-2008"}
         self.values["item"] = str(client.get(f"{HOME}/set-aside").json()["items"][0]["item"])
         for more in ({}, {"id": "i1", "source": "EHR"}):
             drip = {"time": "2006-04-11", "product": "IVIG"} | more
@@ -102,7 +108,9 @@ class Requests:
         if path.startswith("/v1/planning/"):
             return {"params": PLANS[path.rpartition("/")[2]]}
         return {
-            "PUT /v1/studies/{study}": {"json": {"name": "New", "protocol": "seed-2008", "identifiers": "pseudonyms"}},
+            "PUT /v1/studies/{study}": {
+                "json": {"name": "New", "protocol": "seed-2008", "identifiers": "pseudonyms", "tables": TABLES}
+            },
             "PUT /v1/studies/{study}/protocol": {
                 "json": RELATIVE_20.model_dump(mode="json")
             },
@@ -116,6 +124,10 @@ class Requests:
             "POST /v1/studies/{study}/patients/{patient}/events": {"json": events("P01", lab(8, 501))},
             "POST /v1/studies/{study}/timelines": {"json": [events("P01", lab(9, 502))]},
             "POST /v1/studies/{study}/labs": {"content": CSV, "headers": {"Content-Type": "text/csv"}},
+            "POST /v1/studies/{study}/tables/{kind}": {"content": SCORES, "headers": {"Content-Type": "text/csv"}},
+            "POST /v1/studies/{study}/tables": {
+                "content": SCORES, "headers": {"Content-Type": "text/csv"}, "params": {"mapping": "scores"}
+            },
             "POST /v1/studies/{study}/hl7v2": {
                 "content": oru(OBX), "headers": {"Content-Type": "application/hl7-v2"}
             },

@@ -14,9 +14,11 @@ from app.http.openapi import NDJSON
 from app.http.problems import KINDS
 from app.main import create_app
 from app.pages.charts.rendering import MEDIA_TYPES
+from app.readers.table_kinds import KINDS_OF_TABLES
 from app.settings import Settings
 from tests.api import fhir_bodies
 from tests.api.conftest import BASE
+from tests.api.demonstration_tables import MAPPING, redcap
 from tests.api.examples import lab, timeline
 from tests.documented import Documented, description
 from tests.hl7v2.hl7v2_messages import MSH, oru
@@ -125,6 +127,19 @@ def writes(client: Documented) -> None:
     for sent in (table, table.replace("152", "?")):
         client.post(f"{TRIAL}/labs?receipt=full&rehearse=true", content=sent, headers=TABLE)
         client.post(f"{TRIAL}/labs?receipt=full", content=sent, headers=TABLE)
+    for kind in KINDS_OF_TABLES:
+        template = client.get(f"/v1/templates/{kind.replace('_', '-')}.csv").content
+        wrong = template.replace(b"P01", b"?")
+        for sent in (template, wrong):
+            address = f"{TRIAL}/tables/{kind.replace('_', '-')}?receipt=full"
+            client.post(f"{address}&rehearse=true", content=sent, headers=TABLE)
+            client.post(address, content=sent, headers=TABLE)
+    client.put("/v1/studies/redcap", json={"name": "R", "identifiers": "pseudonyms", "tables": [MAPPING]})
+    export = redcap()
+    for sent in (export, export.replace(b"2005", b"?")):
+        client.post("/v1/studies/redcap/tables?mapping=redcap&rehearse=true", content=sent, headers=TABLE)
+        client.post("/v1/studies/redcap/tables?mapping=redcap&receipt=full", content=sent, headers=TABLE)
+    client.post("/v1/studies/redcap/tables?mapping=redcap", content=b"a\n1\n", headers=TABLE)
     quiet = oru(header=MSH.replace("2.5.1", "2.5.1|||NE|NE"))
     for sent in (oru(), quiet):
         client.post(f"{TRIAL}/hl7v2", content=sent, headers=HL7V2)

@@ -9,7 +9,7 @@ import pytest
 
 from app.api.timelines import EXAMPLES, LabRow
 from app.errors import Busy
-from app.readers.tables import COLUMNS, REQUIRED
+from app.readers.table_kinds import COLUMNS_OF, REQUIRED_OF
 from app.store import ledger
 from app.submission import loop
 from tests.api.examples import codes, events, lab, make_study
@@ -284,5 +284,5 @@ def test_the_template_is_accepted_as_it_stands(client, home):
 
 
 def test_the_documented_columns_are_the_ones_that_are_read():
-    assert set(LabRow.model_fields) == set(COLUMNS)
-    assert {name for name, field in LabRow.model_fields.items() if field.is_required()} == set(REQUIRED)
+    assert set(LabRow.model_fields) == set(COLUMNS_OF["labs"])
+    assert {name for name, field in LabRow.model_fields.items() if field.is_required()} == set(REQUIRED_OF["labs"])

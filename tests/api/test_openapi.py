@@ -188,6 +188,9 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "GET /v1/studies/{study}/patients/{patient}/history": "listHistory",
         "POST /v1/studies/{study}/labs": "postLabs",
         "GET /v1/templates/labs.csv": "getLabsTemplate",
+        "GET /v1/templates/{kind}.csv": "getTableTemplate",
+        "POST /v1/studies/{study}/tables": "postTables",
+        "POST /v1/studies/{study}/tables/{kind}": "postTable",
         "POST /v1/studies/{study}/hl7v2": "postHl7v2",
         "GET /problems": "listProblems",
         "GET /problems/{slug}": "getProblem",
@@ -216,7 +219,9 @@ def test_every_response_is_described_and_every_refusal_has_the_one_shape(documen
                 assert content["schema"] in (one_shape, of_a_batch)
                 continue
             content = refusal["content"]["application/problem+json"]
-            outcomes = name.endswith(("/timelines", "/labs")) and status == "422"  # a problem with what became of each
+            outcomes = (
+                name.endswith(("/timelines", "/labs", "/tables", "/tables/{kind}")) and status == "422"
+            )  # a problem with what became of each
             assert content["schema"] == {"$ref": f"#/components/schemas/{'BatchRefusal' if outcomes else 'Problem'}"}
             for example in content["examples"].values():
                 assert example["value"]["status"] == int(status)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.errors import Busy
-from app.readers.tables import Dialect
+from app.readers.table_rows import Dialect
 from app.store import ledger
 from app.submission.batches import store_table
 from app.timeline import receipts

@@ -13,7 +13,7 @@ from app.main import create_app
 from app.protocol.presets import SEED_2008
 from app.readers.json_timelines import read_timeline
 from app.readers.pseudonyms import Identifier, Pseudonyms, study_key
-from app.readers.tables import Dialect
+from app.readers.table_rows import Dialect
 from app.settings import Settings
 from app.store import ledger, studies
 from app.store import tables as stored

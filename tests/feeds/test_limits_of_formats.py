@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
-from app.readers.tables import Dialect, read_table
+from app.readers.table_rows import Dialect
+from app.readers.tables import read_table
 from app.timeline.vocabulary import CodeBook
 from tests.fhir import fhir_messages
 from tests.hl7v2 import hl7v2_messages

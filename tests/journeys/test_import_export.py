@@ -20,7 +20,7 @@ from app.demo import TIMELINES
 from app.errors import ServiceError
 from app.readers import recognition
 from app.readers.streams import Elements, Lines
-from app.readers.tables import Dialect
+from app.readers.table_rows import Dialect
 from app.store import ledger
 from app.store.engine import Database
 from app.store.rehearsal import rehearsal

@@ -9,7 +9,8 @@ import pytest
 from app.errors import ServiceError
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
-from app.readers.tables import Dialect, PatientResults, read_table
+from app.readers.table_rows import Dialect
+from app.readers.tables import PatientResults, read_table
 from app.timeline.facts import LabFact
 from tests.readers.refusals import told
 from tests.timeline.documents import LATEST

@@ -11,7 +11,7 @@ from app.errors import Accepts, Fault, FaultCode, InvalidDocument, ServiceError,
 from app.http import openapi
 from app.http.problems import problem
 from app.readers.json_timelines import read_model, read_timeline
-from app.readers.tables import COLUMNS
+from app.readers.table_kinds import COLUMNS_OF
 from app.timeline.accepts import accepted_by
 from app.timeline.document import Timeline
 from app.timeline.vocabulary import ANALYTES, UNITS
@@ -186,7 +186,7 @@ def test_a_table_speaks_of_the_times_of_tables():
 def test_an_unknown_column_is_answered_by_the_columns():
     error = refused_table(table(ROW | {CANARY: "1"}))
     [fault] = error.faults
-    assert fault.accepts.one_of == COLUMNS
+    assert fault.accepts.one_of == COLUMNS_OF["labs"]
     assert CANARY not in problem(error).model_dump_json()
     [fault] = refused_table(table(ROW).decode().encode("utf-16")).faults
     assert fault.accepts.one_of == ("UTF-8",)

@@ -6,7 +6,8 @@ import pytest
 
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
-from app.readers.tables import Dialect, read_table
+from app.readers.table_rows import Dialect
+from app.readers.tables import read_table
 from app.timeline.vocabulary import CodeBook
 from tests.readers.refusals import told
 from tests.readers.tables import FEED, FULL, IN_TOKYO, PLAIN, fact, faults, not_kept, read, strictly, table

@@ -7,11 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FaultCode, InvalidDocument, MalformedDocument, ServiceError, TooLarge, UnsupportedMediaType
+from app.readers import table_rows
 from app.readers import tables as module
 from app.readers.budget import ROWS
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
-from app.readers.tables import COLUMNS, REQUIRED, Dialect, ResultTable, read_table
+from app.readers.table_kinds import COLUMNS_OF, REQUIRED_OF
+from app.readers.table_rows import Dialect
+from app.readers.tables import ResultTable, read_table
 from tests.readers.refusals import all_text, told
 from tests.readers.tables import (
     FEED,
@@ -28,6 +31,8 @@ from tests.readers.tables import (
     table,
 )
 from tests.timeline.documents import LATEST
+
+COLUMNS, REQUIRED = COLUMNS_OF["labs"], REQUIRED_OF["labs"]
 
 
 def test_columns_stand_in_any_order():
@@ -236,7 +241,7 @@ def test_rows_that_are_left_out_have_an_end(monkeypatch):
 
 
 def test_a_row_that_does_not_end_is_not_read_to_its_end(monkeypatch):
-    monkeypatch.setattr(module, "LONGEST_ROW", 1_000)
+    monkeypatch.setattr(table_rows, "LONGEST_ROW", 1_000)
     assert isinstance(refusal(table({}) + b"\n" + b'"a\n",' * 300), TooLarge)
 
 
