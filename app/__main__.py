@@ -302,6 +302,7 @@ def import_(
     from app.bulk import command
     from app.bulk.import_files import Into
     from app.errors import Conflict, NotFound
+    from app.fhir.own_address import OwnAddress
     from app.readers.tables import Dialect
     from app.store import audit
     from app.store.rehearsal import rehearsal
@@ -313,7 +314,8 @@ def import_(
         if rehearse:
             opened.enter_context(_leaving_on_signals())
             target = opened.enter_context(rehearsal(target, study))
-        into = Into(target, study, settings.secret, settings.max_body_bytes, dialect)
+        own = OwnAddress(study, settings.root_path, names=settings.public_names)
+        into = Into(target, study, settings.secret, settings.max_body_bytes, dialect, own)
         try:
             complete = command.import_files(files, None if format == "auto" else format, into, rejects)
             if rehearse:

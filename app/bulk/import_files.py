@@ -26,6 +26,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.fhir.bundle_entries import Entry
+from app.fhir.own_address import NOWHERE, OwnAddress
 from app.fhir.read_bundle import read_line
 from app.fhir.submit import EntryResult, store_bundle, store_each
 from app.hl7v2.submit import store_message
@@ -55,7 +56,8 @@ _FAULT_OF = {NotKept.NOT_A_NUMBER: FaultCode.BAD_NUMBER, NotKept.NO_RESULT: Faul
 class Into:
     """The study that files are imported into, and what is needed to read them.
 
-    `longest` is the size in bytes of the largest piece (line, element, message or part of a table) that is read.
+    `longest` is the size in bytes of the largest piece (line, element, message or part of a table) that is read. `own`
+    is the address of the FHIR facade, to which resources may refer.
     """
 
     database: Database
@@ -63,6 +65,7 @@ class Into:
     secret: str | None
     longest: int
     dialect: Dialect = field(default_factory=Dialect)
+    own: OwnAddress = NOWHERE
 
 
 class Refusal(NamedTuple):
@@ -175,7 +178,7 @@ def _import_resources(file: Path, into: Into) -> Iterator[Step]:
             try:
                 if line.text is None:
                     raise _too_large(into)
-                entry = read_line(line.text, feed)
+                entry = read_line(line.text, feed, into.own)
                 if entry.resource != "Bundle":
                     waiting.append((line, entry))
                     continue
@@ -210,7 +213,7 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
 def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
     """Store a bundle: all of it or nothing. The entries of a batch are stored or refused one by one."""
     bundle = store_bundle(
-        into.database, into.study, text, secret=into.secret, now=_now(), client=COMMAND, pauses=PAUSES
+        into.database, into.study, text, secret=into.secret, now=_now(), client=COMMAND, pauses=PAUSES, own=into.own
     )
     if bundle.type != "batch":  # its entries may refer to each other, so that it is sent again as a whole
         _refuse_aside(step, place, text, joined([result.receipt for result in bundle.results]))

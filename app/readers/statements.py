@@ -16,7 +16,7 @@ from app.errors import Fault, FaultCode, InvalidDocument
 from app.readers import contract
 from app.readers.faults import structure
 from app.readers.pseudonyms import Pseudonyms
-from app.timeline.document import ITEMS, Patient, Timeline
+from app.timeline.document import ITEMS, Ended, Patient, Timeline
 from app.timeline.facts import History, statement_key
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, Reading
 from app.timeline.receipts import Disposition, Note, NoteCode, ReceiptLine, SentFact
@@ -147,6 +147,7 @@ def _read(
         if notes:
             noted[_KIND_OF[section], len(sources[section])] = notes
         sources[section].append(statement)
+    ended = about.pop("ended", None)
     try:
         patient = Patient.__pydantic_validator__.validate_python(about)
     except ValidationError:
@@ -156,7 +157,8 @@ def _read(
             faults.append((found.fault().at(_where(by, name)), by))
         patient = Patient(id="unread")
     sections: dict[str, Any] = {section: tuple(found) for section, found in items.items()}
-    timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=None, **sections)
+    left = None if ended is None else Ended.model_construct(None, **ended)
+    timeline = Timeline.model_construct(None, patient=patient, lab_series=(), ended=left, **sections)
     history = reading.history(timeline)
     # The function must not hold the history, which holds the function: only the collector would free both.
     attributes, origins = history.attributes, reading.origins
@@ -290,8 +292,8 @@ def _placed(
 ) -> tuple[Fault, Statement | None]:
     """A fault of the timeline with its place in the message, and the statement that has it."""
     section, *rest = fault.pointer.split("/")[1:]
-    if section == "patient":
-        name = rest[0] if rest else ""
+    if section in {"patient", "ended"}:
+        name = section if section == "ended" else rest[0] if rest else ""
         by = _stated_by(stated, name)
         return fault.at(_where(by, name)), by
     index, name = int(rest[0]), rest[1] if len(rest) > 1 else ""
