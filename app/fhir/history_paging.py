@@ -17,7 +17,7 @@ from app.store.engine import Database
 from app.store.snapshot import StudyAt, study_at
 from app.timeline.resource import StoredResource, SupportedType
 
-_WITH_A_CURSOR = frozenset({"cursor", "format", "pretty"})
+_WITH_A_CURSOR = frozenset({"cursor", "count", "format", "pretty"})
 _SINCE = Accepts(form="YYYY-MM-DD, or YYYY-MM-DDThh:mm:ss(Z or +hh:mm)")
 _MADE: Mapping[str, Made] = {"fhirWithdraw": "DELETE", "fhirUpdate": "PUT", "fhirCreate": "POST"}
 """How the operations of single resources make versions, by the beginning of their names."""
@@ -63,7 +63,8 @@ def history_page(
     if len(left) > page:
         last = left[page - 1][0]
         position = [-1 if since is None else since, page, total, last.added, last.ordinal]
-        links["next"] = f"{here}?{urlencode({'_cursor': state.cursors.sign(question, position)})}"
+        following = {"_count": page, "_cursor": state.cursors.sign(question, position)}
+        links["next"] = f"{here}?{urlencode(following)}"
     return history_bundle(base, left[:page], name, links=links, total=total)
 
 
@@ -78,7 +79,8 @@ def _position(
         detail = "A cursor holds the whole question; send no other parameter with it."
         raise InvalidDocument(faults=[Fault(f"/query/_{name}", FaultCode.CONTRADICTION, detail) for name in given])
     since, page, total, *after = state.cursors.read(question, query.cursor)
-    return (None if since < 0 else since), page, total, after
+    page = query.count if "count" in query.model_fields_set else page
+    return (None if since < 0 else since), min(page, LARGEST_PAGE), total, after
 
 
 def _since(text: str | None) -> int | None:

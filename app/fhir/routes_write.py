@@ -501,7 +501,9 @@ def _answer_to_bundle(
     *,
     full: bool,
 ) -> dict[str, Any]:
-    """The answer to a bundle; `read` has the answers to the entries that ask to read, by their places. What a rehearsal proposes is in the outcome of the first entry that stores something."""
+    """The answer to a bundle; `read` has the answers to the entries that ask to read, by their places. What a rehearsal
+    proposes is in the outcome of the first entry that stores something.
+    """
     kind = "batch-response" if bundle.type == "batch" else "transaction-response"
     counts = counts_extension(joined([result.receipt for result in bundle.results]).counts)
     document: dict[str, Any] = {"resourceType": "Bundle", "meta": {"extension": counts}, "type": kind}

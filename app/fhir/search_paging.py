@@ -28,7 +28,7 @@ from app.timeline.resource import SupportedType
 _CRITERIA = TypeAdapter(Criteria)
 _REWRITTEN = frozenset({"patient", "subject", "subject_patient", "ids", "cursor", "format", "pretty"})
 """Fields that the address of a page does not repeat as they were sent."""
-_WITH_A_CURSOR = frozenset({"cursor", "format", "pretty"})
+_WITH_A_CURSOR = frozenset({"cursor", "count", "format", "pretty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,10 @@ def search_page(
     was_read(study, [each.patient for each in resources[: position.page]])
     here = f"{facade_address(request, study)}/{resource}"
     position = replace(position, total=total)
-    links = {"self": _address(here, _parameters(position, query), position.cursor(state.cursors, study))}
+    links = {"self": _address(here, _parameters(position, query), position, position.cursor(state.cursors, study))}
     if len(resources) > position.page > 0:
-        links["next"] = _address(
-            here, None, replace(position, after=resources[position.page - 1].id).cursor(state.cursors, study)
-        )
+        following = replace(position, after=resources[position.page - 1].id)
+        links["next"] = _address(here, None, following, following.cursor(state.cursors, study))
     return searchset(
         facade_address(request, study),
         resources[: position.page],
@@ -124,7 +123,7 @@ def _continue(cursors: Cursors, study: str, resource: SupportedType, query: Page
     return SearchPosition(
         _CRITERIA.validate_json(criteria),
         revision,
-        page,
+        query.count if "count" in query.model_fields_set else page,
         None if total < 0 else total,
         after or None,
         (more[0] or None) if more else None,
@@ -145,8 +144,9 @@ def _total(snapshot: StudyAt, position: SearchPosition, query: PageSearch, count
     return None
 
 
-def _address(here: str, parameters: list[tuple[str, str]] | None, cursor: str) -> str:
-    pairs = [("_cursor", cursor)] if parameters is None else parameters
+def _address(here: str, parameters: list[tuple[str, str]] | None, position: SearchPosition, cursor: str) -> str:
+    """The address of a page. Clients add their own number of resources to one without it."""
+    pairs = [("_count", str(position.page)), ("_cursor", cursor)] if parameters is None else parameters
     return f"{here}?{urlencode(pairs)}" if pairs else here
 
 

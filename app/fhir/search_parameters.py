@@ -97,7 +97,7 @@ class VersionsPage(Presentation):
         default=None,
         alias="_cursor",
         max_length=1_000,
-        description="The position of a page, from the link `next`. No other parameter may be sent with it.",
+        description="The position of a page, from the link `next`. Only `_count` may be sent with it.",
         examples=["WzE2LCJQMTYiXQ"],
     )
 
@@ -151,7 +151,7 @@ class PageSearch(Presentation):
         default=None,
         alias="_cursor",
         max_length=8_000,
-        description="The position of a page, from the link `next`. No other search parameter may be sent with it.",
+        description="The position of a page, from the link `next`. Of the other parameters, only `_count` fits it.",
         examples=["WzE2LCJQMTYiXQ"],
     )
 

@@ -512,7 +512,7 @@ def test_a_history_is_read_in_pages_and_from_a_time_on(trial_anywhere):
                          ("_at=2005", "http._at"), ("_offset=2", "http._offset")):  # fmt: skip
         refused = trial.client.get(f"{trial.base}/Observation/{stored['id']}/_history?{query}")
         assert (refused.status_code, issues(refused)[0][2]) == (422, place)
-    assert trial.client.get(f"{following}&_count=2").status_code == 422
+    assert trial.client.get(f"{following}&_since=2005").status_code == 422
     assert trial.client.get(following[:-2]).status_code == 400
 
 
@@ -612,6 +612,19 @@ def test_a_patient_who_died_has_ended_as_the_native_document_says(trial):
     assert shown["deceasedDateTime"] == "2006-09-01"
     before = trial.revision()
     trial.put(shown)
+    assert trial.revision() == before
+
+
+@pytest.mark.parametrize("related", [True, False, "unrelated", "unknown", "possible"])
+@pytest.mark.parametrize("severity", ["life_threatening", "fatal", "mild"])
+def test_an_event_that_is_sent_back_keeps_its_severity_and_its_cause(trial, related, severity):
+    event = {"onset": "2005-04-12", "term": "headache", "severity": severity, "related": related}
+    native = {"patient": {"id": "P01"}, "adverse_events": [event]}
+    assert trial.client.post(f"{trial.home}/timelines", json=[native]).status_code == 200
+    before = trial.revision()
+    [shown] = resources(found(trial, "AdverseEvent"))
+    assert trial.put(shown).status_code == 200
+    assert trial.post({name: value for name, value in shown.items() if name not in {"id", "meta"}}).status_code == 200
     assert trial.revision() == before
 
 
