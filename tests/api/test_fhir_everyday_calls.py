@@ -628,6 +628,19 @@ def test_an_event_that_is_sent_back_keeps_its_severity_and_its_cause(trial, rela
     assert trial.revision() == before
 
 
+def test_a_score_that_is_sent_back_keeps_its_scale(trial):
+    score = {"code": "MMT", "time": "2005-04-12", "score": 62, "scale_max": 100}
+    native = {"patient": {"id": "P01"}, "assessments": [score]}
+    assert trial.client.post(f"{trial.home}/timelines", json=[native]).status_code == 200
+    before = trial.revision()
+    [shown] = resources(found(trial, "Observation"))
+    assert trial.put(shown).status_code == 200
+    assert trial.revision() == before
+    again = {name: value for name, value in shown.items() if name not in {"id", "meta", "identifier"}}
+    trial.post(again | {"subject": {"reference": "Patient/P02"}})
+    assert [each["assessments"][0]["scale_max"] for each in trial.timelines()] == [100, 100]
+
+
 # What is not supported
 
 
