@@ -57,8 +57,8 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         *(f"POST {_FHIR}/{name}" for name in _TYPES),
         *(f"{method} {_FHIR}/{name}/{{id}}" for name in _TYPES for method in ("PUT", "DELETE")),
         *(f"PUT {_FHIR}/{name}" for name in _TYPES),
-        *(f"POST {_FHIR}/{name}{rest}/$validate" for name in _TYPES for rest in ("", "/{id}")),
-        f"POST {_FHIR}/DiagnosticReport", f"POST {_FHIR}/DiagnosticReport/$validate",
+        f"POST {_FHIR}/DiagnosticReport",
+        f"POST {_FHIR}/{{type}}/$validate", f"POST {_FHIR}/{{type}}/{{id}}/$validate",
     ),
     Scope.ANALYSE: (
         f"GET {_STUDY}/report", f"GET {_STUDY}/report.pdf", f"GET {_STUDY}/report.md",

@@ -114,7 +114,7 @@ def _word(
     system, codes = known
     words = set()
     for coding in () if concept is None else resource.codings(concept, at):
-        if coding.system == OWN_SYSTEM and coding.code in own:
+        if coding.system == OWN_SYSTEM and coding.code is not None and coding.code in own:
             words.add(own[coding.code])
         if coding.system == system and coding.code is not None:
             if coding.code in codes:

@@ -36,6 +36,7 @@ from app.readers.limits import (
 )
 from app.readers.statements import Place, Statement, described, history_of, section_of
 from app.readers.suggestions import unknown_code
+from app.timeline.document import GREATEST_VALUE
 from app.timeline.receipts import Disposition, Note, NotKept, ReceiptLine, SentFact
 from app.timeline.vocabulary import ASSESSMENT_CODES, INSTRUMENTS, IVIG, LOINC, PANELS, SYSTEMS, WITHDRAWN, Coding
 
@@ -320,9 +321,9 @@ def _scale(part: Element) -> float | None:
     """The greatest score of the scale: the `high` of a range whose text is `scale`, as we write it."""
     listed = part.get("referenceRange")
     for each in listed if isinstance(listed, list) else ():
-        text, high = (each.get("text"), each.get("high")) if isinstance(each, dict) else (None, None)
-        value = high.get("value") if isinstance(high, dict) else None
-        if isinstance(text, str) and text.strip().lower() == "scale" and type(value) in {int, float} and value > 0:
+        high = each.get("high") if isinstance(each, dict) and each.get("text") == "scale" else None
+        value: Any = high.get("value") if isinstance(high, dict) else None
+        if type(value) in {int, float} and 0 < value <= GREATEST_VALUE:
             return float(value)
     return None
 

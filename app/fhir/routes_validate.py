@@ -1,10 +1,10 @@
 """`$validate`: a rehearsal of one resource. Nothing is stored, and the outcome says what would become of it."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from app.errors import (
     Accepts,
@@ -26,11 +26,14 @@ from app.fhir.routes_write import TYPES, FhirBody
 from app.fhir.search_paging import own_address
 from app.fhir.search_parameters import WritePresentation
 from app.fhir.submit import EntryResult, EntryStatus
+from app.fhir.unsupported import refusal_of
 from app.fhir.write_receipts import counts_extension, receipt_issues
 from app.http.authentication import Client
 from app.http.dependencies import Now, State, StudyId
+from app.http.openapi import Responses
 from app.http.responses import written
 from app.http.routing import Operations
+from app.http.state import AppState
 from app.readers.faults import check_syntax
 from app.readers.streams import without_mark
 from app.readers.suggestions import PROPOSALS
@@ -51,6 +54,7 @@ _FAULTY = (InvalidDocument, Conflict, Erased, PreconditionFailed, MethodNotAllow
 """Refusals that are a result of the validation. Others mean that it could not be done."""
 _MODES = Accepts(one_of=("create", "update", "delete"))
 _PARTS = ("resource", "mode")
+VALIDATED = (*TYPES, "DiagnosticReport")
 
 
 class ValidatePresentation(WritePresentation):
@@ -63,41 +67,16 @@ class ValidatePresentation(WritePresentation):
     )
 
 
-def _validator(resource: str, *, with_id: bool) -> Callable[..., Response]:
-    def validate(
-        request: Request,
-        study: StudyId,
-        state: State,
-        body: FhirBody,
-        now: Now,
-        client: Client,
-        presentation: Annotated[ValidatePresentation, Query()],
-    ) -> Response:
-        sent, mode = _sent(body)
-        mode = presentation.mode or mode
-        own, secret = own_address(request, state, study), state.settings.secret
-        with rehearsal(state.database, study) as copy:
-            tried = _Rehearsal(copy, study, resource, own, secret, now, client, full=presentation.receipt is not None)
-            return _fhir(tried.outcome(sent, mode, None))
-
-    def validate_stored(
-        request: Request,
-        study: StudyId,
-        logical_id: LogicalId,
-        state: State,
-        body: FhirBody,
-        now: Now,
-        client: Client,
-        presentation: Annotated[ValidatePresentation, Query()],
-    ) -> Response:
-        sent, mode = _sent(body)
-        mode = presentation.mode or mode
-        own, secret = own_address(request, state, study), state.settings.secret
-        with rehearsal(state.database, study) as copy:
-            tried = _Rehearsal(copy, study, resource, own, secret, now, client, full=presentation.receipt is not None)
-            return _fhir(tried.outcome(sent, mode, logical_id))
-
-    return validate_stored if with_id else validate
+ResourceType = Annotated[
+    str,
+    Path(
+        alias="type",
+        max_length=64,
+        pattern="^[A-Za-z]+$",
+        description="Type of the resource: " + ", ".join(VALIDATED) + ".",
+        examples=["Observation"],
+    ),
+]
 
 
 class _Rehearsal:
@@ -187,27 +166,74 @@ def _sent(body: bytes) -> tuple[bytes, Mode | None]:
     return json.dumps(resources[0]).encode(), mode
 
 
-def _fhir(document: Mapping[str, Any]) -> Response:
-    return Response(written(document), media_type=FHIR_JSON)
+_ANSWERS: Responses = {
+    200: answers_fhir("What would become of the resource.", OperationOutcome),
+    **refuses_fhir(NotFound, Conflict, reading=True),
+}
 
 
-_ABOUT = (
-    "Rehearse the storing of a resource: nothing is stored, and the OperationOutcome says what would become of each "
-    "fact. An issue `error` means that it would be refused. The body is the resource, or Parameters with `resource` "
-    "and `mode`. Profiles are not checked. The answer is 200, also if the resource has faults."
+@router.post(
+    "/fhir/{study}/{type}/$validate",
+    operation_id="fhirValidate",
+    summary="Rehearse the storing of a resource",
+    openapi_extra=reads_fhir(FhirResource, "The resource, or Parameters."),
+    responses=_ANSWERS,
 )
-for _type in (*TYPES, "DiagnosticReport"):
-    for _with_id in (False, True) if _type in TYPES else (False,):
-        router.add_api_route(
-            f"/fhir/{{study}}/{_type}{'/{id}' if _with_id else ''}/$validate",
-            _validator(_type, with_id=_with_id),
-            methods=["POST"],
-            operation_id=f"fhirValidate{'Stored' if _with_id else ''}{_type}",
-            summary=f"Rehearse the storing of a resource {_type}{' at its address' if _with_id else ''}",
-            description=_ABOUT,
-            openapi_extra=reads_fhir(FhirResource, f"The {_type}, or Parameters."),
-            responses={
-                200: answers_fhir("What would become of the resource.", OperationOutcome),
-                **refuses_fhir(NotFound, Conflict, reading=True),
-            },
-        )
+def validate(
+    request: Request,
+    study: StudyId,
+    resource: ResourceType,
+    state: State,
+    body: FhirBody,
+    now: Now,
+    client: Client,
+    presentation: Annotated[ValidatePresentation, Query()],
+) -> Response:
+    """Rehearse the storing of a resource: nothing is stored, and the OperationOutcome says what would become of each
+    fact. An issue `error` means that it would be refused. The body is the resource, or Parameters with `resource` and
+    `mode`. Profiles are not checked. The answer is 200, also if the resource has faults.
+    """
+    return _validated(request, state, study, resource, None, body, now, client, presentation)
+
+
+@router.post(
+    "/fhir/{study}/{type}/{id}/$validate",
+    operation_id="fhirValidateStored",
+    summary="Rehearse the storing of a resource at its address",
+    openapi_extra=reads_fhir(FhirResource, "The resource, or Parameters."),
+    responses=_ANSWERS,
+)
+def validate_stored(
+    request: Request,
+    study: StudyId,
+    resource: ResourceType,
+    logical_id: LogicalId,
+    state: State,
+    body: FhirBody,
+    now: Now,
+    client: Client,
+    presentation: Annotated[ValidatePresentation, Query()],
+) -> Response:
+    """The same for an update or a deletion of the resource at this address."""
+    return _validated(request, state, study, resource, logical_id, body, now, client, presentation)
+
+
+def _validated(
+    request: Request,
+    state: AppState,
+    study: str,
+    resource: str,
+    logical_id: str | None,
+    body: bytes,
+    now: int,
+    client: str | None,
+    presentation: ValidatePresentation,
+) -> Response:
+    if resource not in VALIDATED:
+        raise refusal_of(request.method, resource, "")
+    sent, mode = _sent(body)
+    own, secret = own_address(request, state, study), state.settings.secret
+    with rehearsal(state.database, study) as copy:
+        tried = _Rehearsal(copy, study, resource, own, secret, now, client, full=presentation.receipt is not None)
+        document = tried.outcome(sent, presentation.mode or mode, logical_id)
+    return Response(written(document), media_type=FHIR_JSON)
