@@ -319,6 +319,7 @@ def import_(
     from app.bulk.import_files import Into
     from app.bulk.table_options import InvalidCommand, TableOptions
     from app.errors import Conflict, NotFound
+    from app.fhir.own_address import OwnAddress
     from app.store import audit
     from app.store.rehearsal import rehearsal
 
@@ -328,7 +329,8 @@ def import_(
         try:
             with rehearsal(database, study) if rehearse else nullcontext(database) as target:
                 declared = tables.declared(target, study)
-                into = Into(target, study, settings.secret, settings.max_body_bytes, *declared, moved_from)
+                own = OwnAddress(study, settings.root_path, names=settings.public_names)
+                into = Into(target, study, settings.secret, settings.max_body_bytes, *declared, moved_from, own)
                 known = None if format == "auto" else format
                 complete = command.import_files(files, known, into, rejects, signals, quiet=quiet)
                 if rehearse and not quiet:

@@ -41,7 +41,14 @@ from app.api import (
 )
 from app.datasets import routes as datasets
 from app.datasets.r_scripts import r_script
-from app.fhir import operation_outcome, routes_about, routes_read, routes_write
+from app.fhir import (
+    operation_outcome,
+    routes_about,
+    routes_read,
+    routes_unsupported,
+    routes_validate,
+    routes_write,
+)
 from app.hl7v2 import routes as hl7v2
 from app.hl7v2.mllp_command import tidy
 from app.http import problems
@@ -187,6 +194,7 @@ def _all_routes() -> list[BaseRoute]:
     deque(iter_route_contexts(forms.routes), maxlen=0)
     complete = (
         about.health,
+        routes_unsupported.first,
         *(
             room.router
             for room in (
@@ -211,8 +219,10 @@ def _all_routes() -> list[BaseRoute]:
                 routes_read,
                 routes_about,
                 routes_write,
+                routes_validate,
             )
         ),
+        routes_unsupported.last,
     )
     return [*(route for router in complete for route in router.routes), *forms.routes]
 

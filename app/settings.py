@@ -390,6 +390,11 @@ class Settings(BaseSettings):
         return frozenset({"127.0.0.1", "localhost", "[::1]", *_names(self.allowed_hosts)})
 
     @cached_property
+    def public_names(self) -> frozenset[str]:
+        """The declared host names, by which the service is reached from other machines."""
+        return frozenset(name.lower() for name in _names(self.allowed_hosts))
+
+    @cached_property
     def origins(self) -> tuple[str, ...]:
         """The origins of browser applications that may call the service."""
         return _names(self.cors_origins)

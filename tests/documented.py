@@ -61,7 +61,7 @@ def _operations() -> list[tuple[re.Pattern[str], str, dict[str, Any]]]:
     resource: it has a path of its own.
     """
     return [
-        (re.compile(re.sub(r"\{\w+\}", "(?!_search$)[^/]+", path)), path, operations)
+        (re.compile(re.sub(r"\{\w+\}", "(?!_search$)[^/]+", path.replace("$", r"\$"))), path, operations)
         for path, operations in description()["paths"].items()
     ]
 

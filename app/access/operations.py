@@ -10,6 +10,9 @@ _STUDY = "/v1/studies/{study}"
 _FHIR = "/fhir/{study}"
 _PATIENT = f"{_STUDY}/patients/{{patient}}"
 _TYPES = ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_BUNDLE = ("POST", "")
+"""Of the addresses of the facade that are not supported, this one is."""
 _LIST = f"{_STUDY}/analyses/what-is-missing"
 """The question whose answer is a list of patients."""
 _QUESTIONS = [address for name in QUESTIONS if (address := f"{_STUDY}/analyses/{name}") != _LIST]
@@ -45,6 +48,9 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         f"GET {_STUDY}/changes/stream",
         f"GET {_STUDY}/datasets", f"GET {_STUDY}/charts", f"GET {_FHIR}/metadata", "GET /v1/protocols",
         "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv", "GET /v1/templates/{kind}.csv",
+        *(f"GET {_FHIR}/{name}/{rest}" for name in _TYPES for rest in ("_history", "${operation}")),
+        *(f"{method} {_FHIR}{rest}" for rest in ("", "/{rest:path}") for method in _METHODS
+          if (method, rest) != _BUNDLE),
     ),
     Scope.INGEST: (
         f"PUT {_PATIENT}", f"POST {_PATIENT}/events", f"POST {_STUDY}/timelines", f"POST {_STUDY}/labs",
@@ -52,6 +58,9 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         f"POST {_STUDY}/hl7v2", f"POST {_FHIR}", f"POST {_FHIR}/",
         *(f"POST {_FHIR}/{name}" for name in _TYPES),
         *(f"{method} {_FHIR}/{name}/{{id}}" for name in _TYPES for method in ("PUT", "DELETE")),
+        *(f"PUT {_FHIR}/{name}" for name in _TYPES),
+        f"POST {_FHIR}/DiagnosticReport",
+        f"POST {_FHIR}/{{type}}/$validate", f"POST {_FHIR}/{{type}}/{{id}}/$validate",
     ),
     Scope.ANALYSE: (
         f"GET {_STUDY}/report", f"GET {_STUDY}/report.pdf", f"GET {_STUDY}/report.md",

@@ -26,6 +26,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.fhir.bundle_entries import Entry
+from app.fhir.own_address import NOWHERE, OwnAddress
 from app.fhir.read_bundle import read_line
 from app.fhir.submit import EntryResult, store_bundle, store_each
 from app.hl7v2.submit import store_message
@@ -62,6 +63,7 @@ class Into:
     `longest` is the size in bytes of the largest piece (line, element, message or part of a table) that is read.
     `layout` says what the columns of tables mean; without it, each header says of which kind its table is.
     `moved_from` is another study whose exports are taken, too.
+    `own` is the address of the FHIR facade, to which resources may refer.
     """
 
     database: Database
@@ -71,6 +73,7 @@ class Into:
     dialect: Dialect = field(default_factory=Dialect)
     layout: Layout | None = None
     moved_from: str | None = None
+    own: OwnAddress = NOWHERE
 
 
 class Refusal(NamedTuple):
@@ -212,7 +215,7 @@ def _import_resources(file: Path, into: Into) -> Iterator[Step]:
             try:
                 if line.text is None:
                     raise _too_large(into)
-                entry = read_line(line.text, feed)
+                entry = read_line(line.text, feed, into.own)
                 if entry.resource != "Bundle":
                     waiting.append((line, entry))
                     continue
@@ -247,7 +250,7 @@ def _store_each(step: Step, unit: str, lines: Sequence[tuple[Line, Entry]], feed
 def _store_bundle(step: Step, place: str, text: bytes, into: Into) -> None:
     """Store a bundle: all of it or nothing. The entries of a batch are stored or refused one by one."""
     bundle = store_bundle(
-        into.database, into.study, text, secret=into.secret, now=_now(), client=COMMAND, pauses=PAUSES
+        into.database, into.study, text, secret=into.secret, now=_now(), client=COMMAND, pauses=PAUSES, own=into.own
     )
     if bundle.type != "batch":  # its entries may refer to each other, so that it is sent again as a whole
         _refuse_aside(step, place, text, joined([result.receipt for result in bundle.results]))

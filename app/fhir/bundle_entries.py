@@ -10,7 +10,7 @@ from app.readers.statements import Skipped, Statement
 from app.timeline.receipts import ReceiptLine, SentFact
 
 Method = Literal["POST", "PUT", "DELETE", "GET"]
-BundleType = Literal["transaction", "batch", "collection"]
+BundleType = Literal["transaction", "batch", "collection", "searchset"]
 
 
 class Reference(NamedTuple):
@@ -35,7 +35,8 @@ class RecordLink(NamedTuple):
 class Request:
     """The request of a bundle entry: `url` as sent, and the resource type and id that it contains.
 
-    `if_none_exist` is the identifier of a conditional create; its authority is "" if the search gave none.
+    `if_none_exist` is the identifier of a conditional create, `condition` that of a conditional update; its authority
+    is "" if the search gave none. The id of a conditional update is that of its resource, if it has one.
     """
 
     method: Method
@@ -44,6 +45,13 @@ class Request:
     id: str | None = None
     if_none_exist: Identifier | None = None
     if_match: str | None = None
+    condition: Identifier | None = None
+    if_none_match: str | None = None
+
+    @property
+    def searched(self) -> Identifier | None:
+        """The identifier by which the request searches its resource."""
+        return self.if_none_exist or self.condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ class Entry:
     `aside` other lines of its receipt, such as details that were left out. `unknown` is what is known of a skipped one
     with a code that is not ours. `panel` is the
     withdrawal of a panel that does not list its results. `strict`: none of its facts may be set aside. `withdrawn`: it
-    is skipped and its status withdraws.
+    is skipped and its status withdraws. `partial`: its tag says that it is only a part of a resource.
     """
 
     index: int
@@ -75,6 +83,7 @@ class Entry:
     links: tuple[RecordLink, ...] = ()
     strict: bool = False
     withdrawn: bool = False
+    partial: bool = False
     unknown: SentFact | None = None
 
 

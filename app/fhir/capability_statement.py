@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from app import __version__
 from app.fhir.elements import TERMINOLOGY
+from app.fhir.read_bundle import MOST_READS
+from app.fhir.search_parameters import DEFAULT_PAGE, LARGEST_PAGE
 from app.fhir.write_resources import ADMINISTRATION_STATUS
 from app.timeline.resource import SupportedType
 from app.timeline.vocabulary import KNOWN, OWN_SYSTEM
@@ -23,6 +25,22 @@ FACT_TYPES: tuple[SupportedType, ...] = (
 _OBSERVATION_STATUS = "http://hl7.org/fhir/observation-status"
 _ADMINISTRATION_STATUS = TERMINOLOGY + "medication-admin-status"
 _STATEMENT_STATUS = TERMINOLOGY + "medication-statement-status"
+
+
+VALIDATE = {
+    "name": "validate",
+    "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate",
+    "documentation": "A rehearsal by POST: the OperationOutcome says what would become of the resource. Parameters: "
+    "`resource` and `mode` (create, update, delete). Profiles are not checked.",
+}
+_RESULT_PARAMETERS = {
+    "_count": f"Resources on a page, at most {LARGEST_PAGE}: more are not an error.",
+    "_sort": "`date` or `effective-time` (not of Patient), or `_lastUpdated`; with `-` the latest first. One of them.",
+    "_summary": "`count` or `false`.",
+    "_elements": "Names of elements. What is shown has the tag `SUBSETTED`, and cannot be sent back.",
+    "_total": "`none`, `estimate` or `accurate`.",
+}
+"""The parameters of every search that are no criteria."""
 
 
 class SearchParameter(NamedTuple):
@@ -79,13 +97,38 @@ def capability_statement(
                 "resource": [
                     *[_resource(name, parameters) for name, parameters in searches.items()],
                     {
+                        "type": "DiagnosticReport",
+                        "documentation": "The Observations that a report contains are stored; the report is not kept, "
+                        "and cannot be read.",
+                        "interaction": [{"code": "create"}],
+                        "conditionalCreate": False,
+                        "conditionalUpdate": False,
+                        "referencePolicy": ["literal", "logical", "local"],
+                        "operation": [VALIDATE],
+                    },
+                    {
                         "type": "MeasureReport",
                         "documentation": "Rates of the study: " + ", ".join(analyses) + ". The identifier of a report "
                         "is the name of its analysis.",
                         "interaction": [{"code": "read"}],
                     },
                 ],
-                "interaction": [{"code": "transaction"}, {"code": "batch"}],
+                "interaction": [
+                    {
+                        "code": "transaction",
+                        "documentation": "POST, PUT and DELETE; with conditional create and update. Bundles of type "
+                        "`collection` and `searchset` are stored in the same way.",
+                    },
+                    {
+                        "code": "batch",
+                        "documentation": f"The same, and up to {MOST_READS} entries with GET: reads, histories and "
+                        f"searches, of which a page has at most {DEFAULT_PAGE} resources. They are answered last.",
+                    },
+                ],
+                "searchParam": [
+                    {"name": name, "type": "special", "documentation": text}
+                    for name, text in _RESULT_PARAMETERS.items()
+                ],
             }
         ],
     }
@@ -97,13 +140,16 @@ OperationOutcome with the reason, and the bundle does not fail. Every write is a
 `urn:myoresponse:extension:receipt` counts the facts by disposition, the outcome of an entry (or `meta.tag` of a single
 resource) says what happened to each fact that is not plainly kept, and `receipt=full` lists all. With `rehearse=true`
 nothing is stored. A batch of which nothing is kept is answered 422. Names, addresses, notes, and the month and day of
-birth are never stored. Elements that are not named here are ignored; an unknown modifier is refused. References are
-not fetched. A bundle of type `collection` is stored like a transaction. Answers are JSON. All pages of a search come
-from one revision of the study; `meta.versionId` is the revision that stored a version."""
+birth are never stored. Elements that are not named here are ignored; an unknown modifier is refused. References are not
+fetched. A bundle of type `collection` is stored like a transaction. Answers are JSON. All pages of a search come from
+one revision of the study; `meta.versionId` is the revision that stored a version. PATCH, conditional delete, chained
+and included searches, the history of a type, compartments and other operations than `$validate` are refused by name. A
+reference may have the address of this server; another address is foreign."""
 
 _DOCUMENTED = {
-    "Patient": "Stored: gender, and the year of birthDate. If the study declares that "
-    "identifiers are numbers of medical records, they are replaced by pseudonyms before anything is stored, and "
+    "Patient": "Stored: gender, the year of birthDate, and the day of deceasedDateTime, which ends the participation. "
+    "If the study declares that identifiers are numbers of medical records, they are replaced by pseudonyms before "
+    "anything is stored, and "
     "the pseudonym is shown with the system `urn:myoresponse:subject`. A link `replaced-by` or "
     "`replaces` merges two records. A merged record is shown with a link `replaced-by`; a search for one of the two "
     "records does not find the results of the other. A patient cannot be deleted here.",
@@ -143,10 +189,13 @@ def _resource(name: str, parameters: Sequence[SearchParameter]) -> dict[str, Any
         "updateCreate": True,
         "conditionalCreate": True,
         "conditionalRead": "not-match",
-        "conditionalUpdate": False,
+        "conditionalUpdate": True,
         "conditionalDelete": "not-supported",
         "referencePolicy": ["literal", "logical", "local"],
+        "searchInclude": [],
+        "searchRevInclude": [],
         "searchParam": [parameter._asdict() for parameter in parameters],
+        "operation": [VALIDATE],
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from app.errors import Accepts, Fault, FaultCode
+from app.fhir.own_address import NOWHERE, OwnAddress
 from app.readers.faults import value_faults
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed, Skipped, Statement
@@ -89,12 +90,14 @@ class Named(NamedTuple):
 class Message:
     """The bytes of a message and the feed that it was sent to; `analytes` caches the meaning of codes.
 
-    `strict`: it is stored as a whole or not at all, so that no fact of a resource may be set aside.
+    `strict`: it is stored as a whole or not at all, so that no fact of a resource may be set aside. `own` is the
+    address of the facade that it was sent to.
     """
 
     feed: Feed
     body: bytes
     strict: bool = False
+    own: OwnAddress = NOWHERE
     analytes: dict[tuple[str | None, ...], str | None] = field(default_factory=dict)
 
     @cached_property
@@ -148,9 +151,9 @@ class Resource:
         """What the study declares of its feeds."""
         return self.message.feed
 
-    def fault(self, at: str, code: FaultCode, accepts: Accepts | None = None) -> None:
+    def fault(self, at: str, code: FaultCode, accepts: Accepts | None = None, detail: str | None = None) -> None:
         """Add a fault at a place inside the resource (`.code`, `.component[2].code`), and what the place accepts."""
-        self.faults.append(Fault(self.place + at, code, None, accepts))
+        self.faults.append(Fault(self.place + at, code, detail, accepts))
 
     def faults_since(self, count: int) -> tuple[Fault, ...]:
         """The faults after the first `count`; they are no longer faults of the resource as a whole."""

@@ -91,8 +91,8 @@ def names_in(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> WantedNames:
                 add_patient(subject.id)
             elif subject is not None:
                 patients.add(subject)
-        if request.if_none_exist is not None and entry.resource == "Patient":
-            patient = pseudonyms.patient([request.if_none_exist])
+        if request.searched is not None and entry.resource == "Patient":
+            patient = pseudonyms.patient([request.searched])
             patients |= set() if isinstance(patient, FaultCode) else {patient}
     return WantedNames(patients, client_ids, own_ids)
 
@@ -100,7 +100,7 @@ def names_in(entries: Sequence[Entry], pseudonyms: Pseudonyms) -> WantedNames:
 def may_be_panel(entry: Entry) -> bool:
     """Whether an entry may refer to several facts under one client id."""
     request = request_of(entry)
-    if request.resource == "Patient":
+    if request.resource == "Patient" or request.id is None:
         return False
     if request.method == "DELETE" or entry.panel is not None or entry.withdrawn or len(entry.statements) > 1:
         return request.method in {"DELETE", "PUT"}
@@ -122,8 +122,10 @@ def resources_in(
 def numbers_in(
     entries: Sequence[Entry], client_ids: Mapping[TypedId, ResourceKey], pseudonyms: Pseudonyms
 ) -> set[FactNumber]:
-    """The numbers in conditional creates of facts and of withdrawn panels, for each patient whom the entry may mean."""
-    if all(request_of(entry).if_none_exist is None and entry.panel is None for entry in entries):
+    """The numbers in conditional creates and updates of facts and of withdrawn panels, for each patient whom the entry
+    may mean.
+    """
+    if all(request_of(entry).searched is None and entry.panel is None for entry in entries):
         return set()
     sent: dict[str | None, set[str]] = {}
     for entry in entries:
@@ -145,10 +147,10 @@ def numbers_in(
 
 
 def number_named(request: Request, pseudonyms: Pseudonyms) -> tuple[str | None, str | None]:
-    """The source and the number, as it is stored, of a conditional create; `None` if there is none."""
-    if request.if_none_exist is None:
+    """The source and the number, as it is stored, of a conditional create or update; `None` if there is none."""
+    if request.searched is None:
         return None, None
-    authority, value = request.if_none_exist
+    authority, value = request.searched
     source = as_source(authority) if authority else None
     number = pseudonyms.number(source, value)
     return source, None if isinstance(number, FaultCode) else number

@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from app import errors
 from app.errors import SENTENCES, Absent, Fault, FaultCode, ServiceError
+from app.fhir.unsupported import named_parameters
 from app.http.responses import written
 from app.readers.suggestions import PROPOSALS, in_words
 
@@ -238,6 +239,7 @@ def refused(error: ServiceError, instance: str | None = None) -> dict[str, Any]:
 
 def refusal(scope: Scope, error: ServiceError, headers: Mapping[str, str]) -> Response:
     """The answer to a refused request below `/fhir`."""
+    error.faults = named_parameters(error, scope)
     instance = f"urn:uuid:{uuid.uuid4()}"
     scope["myoresponse.instance"] = instance
     return Response(written(refused(error, instance)), error.status, headers, FHIR_JSON)

@@ -5,12 +5,12 @@ R4 has no status: it is withdrawn by DELETE.
 """
 
 from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from app.errors import Accepts, FaultCode
 from app.fhir.elements import TERMINOLOGY, Element, ReadResult, Resource
 from app.readers.statements import Place, Statement
-from app.timeline.vocabulary import Relation, Severity
+from app.timeline.vocabulary import OWN_SYSTEM, Relation, Severity
 
 Word = TypeVar("Word", bound=Hashable)
 _SYSTEM = TERMINOLOGY + "adverse-event-"
@@ -33,7 +33,7 @@ FATAL: dict[str, bool] = {
     "fatal": True,
     "unknown": False,
 }
-CAUSALITY: dict[str, Relation] = {
+CAUSALITY: dict[str, Relation | bool] = {
     "Certain": "definite",
     "Probably-Likely": "probable",
     "Possible": "possible",
@@ -42,6 +42,9 @@ CAUSALITY: dict[str, Relation] = {
     "Unassessable-Unclassifiable": "unknown",
 }
 """Our values for the codes of R4. Codes of other systems are ignored; an unknown code of these systems is a fault."""
+OWN_SEVERITY: dict[str, Severity] = {word: word for word in get_args(Severity)}
+OWN_CAUSALITY: dict[str, Relation | bool] = {word: word for word in get_args(Relation)} | {"true": True, "false": False}
+"""The words of our own system, which we show where R4 has no code."""
 ACTUALITY = Accepts(one_of=("actual", "potential"))
 
 _PLACES = {
@@ -67,7 +70,7 @@ def adverse_event(resource: Resource) -> ReadResult:
     onset = resource.time(content, onset_at)
     identifier = resource.element(content, "identifier")
     named = resource.named(iter(() if identifier is None else ((".identifier", identifier),)))
-    severity = _coded(resource, "severity", SEVERITY)
+    severity = _coded(resource, "severity", SEVERITY, OWN_SEVERITY)
     fatal = _coded(resource, "outcome", FATAL)
     fields = {
         "id": named.id,
@@ -97,15 +100,22 @@ def _term(resource: Resource) -> str | None:
     return term
 
 
-def _coded(resource: Resource, name: str, codes: Mapping[str, Word]) -> Word | None:
-    """Our value for an element, by its code in the code system of R4."""
+def _coded(
+    resource: Resource, name: str, codes: Mapping[str, Word], own: Mapping[str, Word] | None = None
+) -> Word | None:
+    """Our value for an element, by its code in the code system of R4, or in our own one."""
     at = "." + name
-    return _word(resource, resource.element(resource.content, name), at, _SYSTEM + name, codes)
+    return _word(resource, resource.element(resource.content, name), at, (_SYSTEM + name, codes), own or {})
 
 
-def _word(resource: Resource, concept: Element | None, at: str, system: str, codes: Mapping[str, Word]) -> Word | None:
+def _word(
+    resource: Resource, concept: Element | None, at: str, known: tuple[str, Mapping[str, Word]], own: Mapping[str, Word]
+) -> Word | None:
+    system, codes = known
     words = set()
     for coding in () if concept is None else resource.codings(concept, at):
+        if coding.system == OWN_SYSTEM and coding.code is not None and coding.code in own:
+            words.add(own[coding.code])
         if coding.system == system and coding.code is not None:
             if coding.code in codes:
                 words.add(codes[coding.code])
@@ -116,13 +126,14 @@ def _word(resource: Resource, concept: Element | None, at: str, system: str, cod
     return next(iter(words), None)
 
 
-def _related(resource: Resource) -> Relation | None:
+def _related(resource: Resource) -> Relation | bool | None:
     """The relation to the suspected entities. If several differ, it is `unknown`, which counts as related."""
-    relations = set()
+    relations: set[Relation | bool | None] = set()
+    known = (_SYSTEM + "causality-assess", CAUSALITY)
     for at, suspect in resource.elements(resource.content, "suspectEntity"):
         for where, causality in resource.elements(suspect, "causality", at):
             place = where + ".assessment"
             concept = resource.element(causality, "assessment", where)
-            relations.add(_word(resource, concept, place, _SYSTEM + "causality-assess", CAUSALITY))
+            relations.add(_word(resource, concept, place, known, OWN_CAUSALITY))
     relations.discard(None)
     return next(iter(relations), None) if len(relations) < 2 else "unknown"

@@ -7,12 +7,14 @@ those faults here, too, so that the sender sees all of them at once.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, get_args
 
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, TooLarge
 from app.fhir.bundle_entries import Bundle, BundleType, Entry, Method, Request
-from app.fhir.elements import ARRAY, OBJECT, R4_TYPES, TEXT, Element, Message, ReadResult, Resource
+from app.fhir.elements import ARRAY, OBJECT, R4_TYPES, TEXT, Element, Message, ReadResult, Resource, is_id, is_kept
+from app.fhir.own_address import NOWHERE, OwnAddress
 from app.fhir.read_administration import administration, medication, order
 from app.fhir.read_adverse_event import adverse_event
 from app.fhir.read_inside import read_inside
@@ -23,29 +25,41 @@ from app.readers.faults import check_syntax
 from app.readers.statements import Feed, Statement, history_of
 from app.readers.streams import without_mark
 from app.timeline.normalize import MOST_FAULTS
-from app.timeline.resource import KINDS_OF, SupportedType
+from app.timeline.resource import KINDS_OF
 from app.timeline.vocabulary import WITHDRAWN
 
 _METHODS: dict[str, Method] = {method: method for method in get_args(Method)}
-_ADDRESS = re.compile(r"([A-Za-z]+)(?:/([A-Za-z0-9\-.]{1,64}))?(\?.*)?")
+_ADDRESS = re.compile(r"([A-Za-z]+)(?:/([A-Za-z0-9\-.]{1,64})(/_history(?:/[A-Za-z0-9\-.]{1,64})?)?)?(\?.*)?")
 MOST_ENTRIES = 10_000
 """The greatest number of entries of one bundle."""
 
 _REFERRED_TO = ("Patient", "Medication", "Organization")
 """The types of resources that others of the bundle refer to."""
 SERVED = Accepts(one_of=tuple(method for method in _METHODS if method != "GET"))
-"""The methods of entries that are served."""
+"""The methods of entries that are served in every bundle."""
+SERVED_IN_A_BATCH = Accepts(one_of=tuple(_METHODS))
+MOST_READS = 100
+"""The greatest number of entries of one batch that read or search."""
+A_PART = "This is a part of a resource. What it does not show would be lost: read and send the whole resource."
+OF_ANOTHER_SERVER = "This is an address of another server, or of another study."
+NO_SUCH_CONDITION = (
+    "A conditional update has the parameter `identifier` and no other one; a conditional delete is not supported."
+)
 _ACCEPTED_TYPES = Accepts(form="a resource type of FHIR R4", see="https://hl7.org/fhir/R4/resourcelist.html")
 _ACCEPTED_REQUESTS = {
     "method": SERVED,
-    "url": Accepts(form="[type] for POST, [type]/[id] for PUT and DELETE"),
+    "url": Accepts(
+        form="[type] for POST, [type]/[id] or [type]?identifier=system|value for PUT, [type]/[id] for DELETE, a read, "
+        "a history or a search for GET; a slash or the address of this facade may come before it"
+    ),
     "ifNoneExist": IF_NONE_EXIST,
+    "ifNoneMatch": Accepts(form="the ETag of the version that the client has, in an entry with GET"),
 }
 """What the elements of a request accept."""
 _BUNDLE_TYPES: dict[str, BundleType] = {name: name for name in get_args(BundleType)}
 
 
-def read_resource(body: bytes, feed: Feed, resource: SupportedType) -> Entry:
+def read_resource(body: bytes, feed: Feed, resource: str, own: OwnAddress = NOWHERE) -> Entry:
     """One resource; `resource` is the type in the address to which it was sent.
 
     Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` if the body is not a JSON object.
@@ -53,23 +67,24 @@ def read_resource(body: bytes, feed: Feed, resource: SupportedType) -> Entry:
     content = _object(body)
     if content.get("resourceType") != resource:
         return Entry(0, resource, resource, faults=(_another_type(content, resource),))
-    return _alone(content, Message(feed, body))
+    return _alone(content, Message(feed, body, own=own))
 
 
-def read_line(body: bytes, feed: Feed) -> Entry:
+def read_line(body: bytes, feed: Feed, own: OwnAddress = NOWHERE) -> Entry:
     """One resource of any type: a line of FHIR NDJSON. Raises the same errors as `read_resource`."""
-    return _alone(_object(body), Message(feed, body))
+    return _alone(_object(body), Message(feed, body, own=own))
 
 
-def read_bundle(body: bytes, feed: Feed) -> Bundle:
-    """A bundle of type transaction, batch or collection.
+def read_bundle(body: bytes, feed: Feed, own: OwnAddress = NOWHERE) -> Bundle:
+    """A bundle of type transaction, batch or collection, or the answer to a search (searchset), which is read like a
+    collection. `own` is the address of the facade to which it was sent.
 
     Raises `MalformedDocument`, `TooLarge`, or `InvalidDocument` if the bundle itself is faulty.
     """
     content = _object(body)
     if content.get("resourceType") != "Bundle":
         raise InvalidDocument(faults=[_another_type(content, "Bundle")])
-    bundle = Resource(content, "Bundle", Message(feed, body))
+    bundle = Resource(content, "Bundle", Message(feed, body, own=own))
     bundle.check_modifiers(content, "")
     given = bundle.text(content, "type")
     kind = None if given is None else _BUNDLE_TYPES.get(given)
@@ -85,6 +100,8 @@ def read_bundle(body: bytes, feed: Feed) -> Bundle:
     listed = listed or []
     if len(listed) > MOST_ENTRIES:
         raise TooLarge(f"A bundle may hold {MOST_ENTRIES} entries.")
+    if sum(1 for each in listed if _reads(each)) > MOST_READS:
+        raise TooLarge(f"A batch may have {MOST_READS} entries with GET.")
     bundle.message.strict = kind != "batch"
     references = _references(listed, bundle.message)
     return Bundle(kind, tuple(_entry(each, i, kind, references, bundle.message) for i, each in enumerate(listed)))
@@ -144,7 +161,7 @@ def _entry(each: Any, index: int, kind: BundleType, references: References, mess
     entry = Resource(each, place, message)
     entry.check_modifiers(each, "")
     request = None
-    if kind != "collection":
+    if kind in {"transaction", "batch"}:
         request = _read_request(entry)
     elif each.get("request") is not None:
         entry.fault(".request", FaultCode.UNSUPPORTED)
@@ -152,10 +169,14 @@ def _entry(each: Any, index: int, kind: BundleType, references: References, mess
     if content is not None and not isinstance(content, dict):
         entry.fault(".resource", FaultCode.WRONG_TYPE, OBJECT)
         content = None
-    elif content is None and (kind == "collection" or (request is not None and request.method in {"POST", "PUT"})):
+    elif content is None and (
+        kind in {"collection", "searchset"} or (request is not None and request.method in {"POST", "PUT"})
+    ):
         entry.fault(".resource", FaultCode.MISSING)
     if request is not None:
         _check_agreement(entry, request, content)
+        own = None if content is None or request.condition is None else content.get("id")
+        request = replace(request, id=own) if isinstance(own, str) and is_id(own) else request
     if content is None or (request is not None and request.method in {"GET", "DELETE"}):
         return Entry(index, place, request.resource if request else None, request=request, faults=tuple(entry.faults))
     url = entry.text(each, "fullUrl")
@@ -174,6 +195,11 @@ def _read_request(entry: Resource) -> Request | None:
             entry.fault(".request", FaultCode.MISSING)
         return None
     method, url = entry.text(given, "method", ".request"), entry.text(given, "url", ".request")
+    if url is not None and (url.startswith("/") or "://" in url):
+        url = entry.message.own.inside(url)
+        if url is None:
+            entry.fault(".request.url", FaultCode.UNSUPPORTED, _ACCEPTED_REQUESTS["url"], OF_ANOTHER_SERVER)
+            return None
     if len(given) == 2 and method is not None and url is not None:
         parsed = _parse_request(method, url)  # most entries have only these two
         if isinstance(parsed, Request):
@@ -184,13 +210,24 @@ def _read_request(entry: Resource) -> Request | None:
     if method is None or url is None:
         return None
     condition, match = entry.text(given, "ifNoneExist", ".request"), entry.text(given, "ifMatch", ".request")
-    if method != "GET" and given.get("ifNoneMatch") is not None:
-        entry.fault(".request.ifNoneMatch", FaultCode.UNSUPPORTED)
-    parsed = _parse_request(method, url, condition, match)
+    known = entry.text(given, "ifNoneMatch", ".request")
+    if method != "GET" and known is not None:
+        entry.fault(".request.ifNoneMatch", FaultCode.UNSUPPORTED, _ACCEPTED_REQUESTS["ifNoneMatch"])
+    parsed = _parse_request(method, url, condition, match, known)
     if isinstance(parsed, Request):
         return parsed
-    entry.fault(".request." + parsed, FaultCode.UNSUPPORTED, _ACCEPTED_REQUESTS[parsed])
+    detail = NO_SUCH_CONDITION if parsed == "url" and "?" in url and method in {"PUT", "DELETE"} else None
+    accepts = _ACCEPTED_REQUESTS[parsed]
+    if accepts is SERVED and not entry.message.strict:
+        accepts = SERVED_IN_A_BATCH
+    entry.fault(".request." + parsed, FaultCode.UNSUPPORTED, accepts, detail)
     return None
+
+
+def _reads(entry: Any) -> bool:  # noqa: ANN401
+    """Whether an entry asks to read."""
+    request = entry.get("request") if isinstance(entry, dict) else None
+    return isinstance(request, dict) and request.get("method") == "GET"
 
 
 def _check_agreement(entry: Resource, request: Request, content: Element | None) -> None:
@@ -203,13 +240,15 @@ def _check_agreement(entry: Resource, request: Request, content: Element | None)
         return
     if content.get("resourceType") != request.resource:
         entry.fault(".request.url", FaultCode.PATH_MISMATCH)
-    if request.method == "PUT" and content.get("id") != request.id:
+    if request.method == "PUT" and request.condition is None and content.get("id") != request.id:
         missing = content.get("id") is None
         entry.fault(".resource.id", FaultCode.MISSING if missing else FaultCode.PATH_MISMATCH)
 
 
 @lru_cache(maxsize=256)
-def _parse_request(method: str, url: str, condition: str | None = None, match: str | None = None) -> Request | str:
+def _parse_request(
+    method: str, url: str, condition: str | None = None, match: str | None = None, known_tag: str | None = None
+) -> Request | str:
     """The request, or the name of its element that is not supported. Cached, because most entries are alike."""
     known = _METHODS.get(method)
     if known is None:
@@ -217,20 +256,20 @@ def _parse_request(method: str, url: str, condition: str | None = None, match: s
     address = _ADDRESS.fullmatch(url)
     if address is None or address[1] not in R4_TYPES:
         return "url"
-    resource, own, query = address.groups()
+    resource, own, versions, query = address.groups()
+    searched = identifier_searched(query[1:]) if known == "PUT" and own is None and query is not None else None
     fits = {
         "POST": own is None and query is None,
-        "PUT": own is not None and query is None,
-        "DELETE": own is not None and query is None,
-        "GET": own is None or query is None,
+        "PUT": searched is not None or (own is not None and versions is None and query is None),
+        "DELETE": own is not None and versions is None and query is None,
+        "GET": True,
     }
     if not fits[known]:
         return "url"
     if condition is None:
-        return Request(known, url, resource, own, None, match)
+        return Request(known, url, resource, own, None, match, searched, known_tag)
     before, mark, query = condition.partition("?")
-    searched = query if mark and before.rpartition("/")[2] in {"", resource} else condition
-    identifier = identifier_searched(searched)
+    identifier = identifier_searched(query if mark and before.rpartition("/")[2] in {"", resource} else condition)
     if identifier is None or known != "POST":
         return "ifNoneExist"
     return Request(known, url, resource, own, identifier, match)
@@ -258,6 +297,9 @@ def _read(
     if kind not in KINDS_OF and read.skipped is not None:
         return Entry(index, place, kind, own, request, faults=(*before, *resource.faults))
     resource.check_id()
+    partial = kind != "Patient" and _is_part(resource.content)
+    if partial and _is_from_here(resource.content):
+        resource.fault(".meta.tag", FaultCode.UNSUPPORTED, None, A_PART)
     subject, subject_place = references.subject(resource, base)
     links = references.links(resource, base) if kind == "Patient" else ()
     stated = read.statements
@@ -269,9 +311,24 @@ def _read(
         return Entry(
             index, place, kind, own, request, subject, subject_place, stated,
             set_aside=set_aside, aside=read.lines, panel=read.panel, links=links, strict=strict,
+            partial=partial,
         )  # fmt: skip
     faults = [*before, *resource.faults, *_other_faults(stated, resource)]
     return Entry(index, place, kind, own, request, None, subject_place, faults=tuple(faults[:MOST_FAULTS]))
+
+
+def _is_part(content: Element) -> bool:
+    """Whether the tag of a resource says that only some of its elements are shown."""
+    meta = content.get("meta")
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    return isinstance(tags, list) and any(isinstance(tag, dict) and tag.get("code") == "SUBSETTED" for tag in tags)
+
+
+def _is_from_here(content: Element) -> bool:
+    """Whether a resource comes from an answer of this service."""
+    given = content.get("identifier")
+    listed = given if isinstance(given, list) else [given]
+    return any(isinstance(each, dict) and is_kept(each) for each in listed)
 
 
 def _read_content(kind: str, resource: Resource, references: References, base: str | None) -> ReadResult:

@@ -36,8 +36,9 @@ from app.readers.limits import (
 )
 from app.readers.statements import Place, Statement, described, history_of, section_of
 from app.readers.suggestions import unknown_code
+from app.timeline.document import GREATEST_VALUE
 from app.timeline.receipts import Disposition, Note, NotKept, ReceiptLine, SentFact
-from app.timeline.vocabulary import ASSESSMENT_CODES, IVIG, LOINC, PANELS, SYSTEMS, WITHDRAWN, Coding
+from app.timeline.vocabulary import ASSESSMENT_CODES, INSTRUMENTS, IVIG, LOINC, PANELS, SYSTEMS, WITHDRAWN, Coding
 
 STATUSES: dict[str, str | None] = {
     "registered": None,
@@ -62,7 +63,7 @@ _SCORE_UNIT = re.compile(r"1|\{[^{}]*\}")
 """The unit 1 of UCUM, or an annotation such as `{score}`, which means the same."""
 _NO_NUMBERS = frozenset({"valueBoolean", "valueTime", "valueDateTime", "valuePeriod"})
 """Kinds of values that hold no number."""
-_CONTENT = frozenset({"value", "unit", "comparator", "lower_limit", "upper_limit", "score"})
+_CONTENT = frozenset({"value", "unit", "comparator", "lower_limit", "upper_limit", "score", "scale_max"})
 """Fields that a withdrawal does not need."""
 _PANEL = re.compile(r"\b(panel|profile|battery)\b", re.IGNORECASE)
 """A word in the names of panels."""
@@ -302,6 +303,8 @@ def _statement(resource: Resource, part: Element, at: str, word: str, common: _C
     fields = {**common.fields, "code": word}
     if word in ASSESSMENT_CODES:
         fields["score"] = number
+        if number is not None and (INSTRUMENTS[word].maximum is None or INSTRUMENTS[word].analogue):
+            fields["scale_max"] = _scale(part)
         del fields["lab"]
         places = result_places(at, common.time_at, common.named_at, value.at, unit_at, "", "")
         return Statement("assessments", fields, Place(resource.place, places), no_number=value.no_number)
@@ -312,6 +315,17 @@ def _statement(resource: Resource, part: Element, at: str, word: str, common: _C
         fields["lower_limit"], fields["upper_limit"] = found.limits.lower, found.limits.upper
     places = result_places(at, common.time_at, common.named_at, value.at, unit_at, found.lower_at, found.upper_at)
     return Statement("labs", fields, Place(resource.place, places), common.notes + found.limits.notes, value.no_number)
+
+
+def _scale(part: Element) -> float | None:
+    """The greatest score of the scale: the `high` of a range whose text is `scale`, as we write it."""
+    listed = part.get("referenceRange")
+    for each in listed if isinstance(listed, list) else ():
+        high = each.get("high") if isinstance(each, dict) and each.get("text") == "scale" else None
+        value: Any = high.get("value") if isinstance(high, dict) else None
+        if type(value) in {int, float} and 0 < value <= GREATEST_VALUE:
+            return float(value)
+    return None
 
 
 def _withdrawal(resource: Resource, statement: Statement, before: int) -> Statement:

@@ -24,7 +24,9 @@ RESOURCE_IDS = "urn:fhir:resource"
 IF_NONE_EXIST = Accepts(form="identifier=system|value, of a resource that is created by POST")
 """The condition of a create that is read."""
 
-_PLACES = {"sex": ".gender", "birth_year": ".birthDate"}
+_PLACES = {"sex": ".gender", "birth_year": ".birthDate"} | dict.fromkeys(
+    ("ended", "ended_date", "ended_reason"), ".deceasedDateTime"
+)
 _MERGES = frozenset({"replaced-by", "replaces"})
 _OTHER_LINKS = frozenset({"refer", "seealso"})
 _LINK_TYPES = Accepts(one_of=("replaced-by", "replaces", "refer", "seealso"))
@@ -32,12 +34,20 @@ _SEXES: frozenset[str] = frozenset(get_args(Sex))
 _RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _ABSOLUTE = re.compile(r"(https?://.+/)([A-Za-z]+/[A-Za-z0-9\-.]{1,64})")
 _BIRTH = re.compile(r"\d{4}(-(0[1-9]|1[0-2])(-\d\d)?)?", re.ASCII)
+_DIED = re.compile(r"(\d{4}-\d\d-\d\d)(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?", re.ASCII)
+_ELSEWHERE = re.compile(r"https?://", re.IGNORECASE)
+_SUBJECTS = Accepts(
+    form="Patient/[id], the address of this facade and Patient/[id], the fullUrl of an entry, or an identifier"
+)
+_ACCEPTED_SUBJECTS = {FaultCode.UNSUPPORTED: Accepts(one_of=("Patient",)), FaultCode.UNKNOWN_REFERENCE: _SUBJECTS}
+OF_ANOTHER_SERVER = "The reference is an address of another server or of another study. Nothing is fetched."
 _TYPES = ("Patient", "http://hl7.org/fhir/StructureDefinition/Patient")
 
 
 def patient(resource: Resource) -> ReadResult:
-    """The statement of a Patient: sex and year of birth. What cannot be read of them is left out, and so are modifier
-    elements that are not stored: `deceased`, links to similar records, and `active` without a record that replaces it.
+    """The statement of a Patient: sex, year of birth, and the day of death. What cannot be read of them is left out,
+    and so are modifier elements that are not stored: a death without its day, links to similar records, and `active`
+    without a record that replaces it.
     """
     content = resource.content
     resource.check_modifiers(content, "")
@@ -53,9 +63,13 @@ def patient(resource: Resource) -> ReadResult:
         fields["birth_year"] = int(birth[:4])
     elif birth is not None:
         lines.append(left_out(resource.place + ".birthDate", "birth_year"))
-    for name in ("deceasedBoolean", "deceasedDateTime"):
-        if content.get(name) is not None and content.get(name) is not False:
-            lines.append(left_out(f"{resource.place}.{name}", "deceased"))
+    died = content.get("deceasedDateTime")
+    if isinstance(died, str) and (day := _DIED.fullmatch(died)) is not None and _is_date(day[1]):
+        fields["ended"] = {"date": day[1], "reason": "died"}
+    elif died is not None:
+        lines.append(left_out(resource.place + ".deceasedDateTime", "deceased"))
+    if content.get("deceasedBoolean") not in {None, False}:
+        lines.append(left_out(resource.place + ".deceasedBoolean", "deceased"))
     links = content.get("link")
     kinds = (
         [str(each.get("type")) if isinstance(each, dict) else "" for each in links] if isinstance(links, list) else []
@@ -112,11 +126,18 @@ class References:
 
     def found(self, reference: str, base: str | None) -> list[Element]:
         """The resources of the message that a reference names; `base` is the server in the entry's address."""
-        relative = _RELATIVE.fullmatch(reference)
-        if relative is None:
+        relative = self._relative(reference)
+        if relative is None or reference in self._by_url:
             return self._by_url.get(reference, [])
         named = self._by_name.get(f"{relative[1]}/{relative[2]}", [])
         return [content for at, content in named if at is None or base is None or at == base]
+
+    def _relative(self, reference: str) -> re.Match[str] | None:
+        """The parts of a reference to a resource of this facade, with or without its address."""
+        relative = _RELATIVE.fullmatch(reference)
+        if relative is not None or ("/" not in reference and "?" not in reference):
+            return relative
+        return _RELATIVE.fullmatch(self._message.own.inside(reference) or "")
 
     def subject(self, resource: Resource, base: str | None) -> tuple[str | Reference | None, str]:
         """The subject of a resource and its place; `None` and a fault if there is no valid subject."""
@@ -165,28 +186,30 @@ class References:
 
     def _subject_of(
         self, resource: Resource, subject: Element, base: str | None, at: str
-    ) -> tuple[str | Reference | FaultCode, str]:
-        """The patient of the identifier, else of the reference. If both name a patient, they must agree. `at` is the
-        place of the reference in the resource.
+    ) -> tuple[str | Reference | FaultCode, str, str | None]:
+        """The patient of the identifier, else of the reference, the place that names it, and what is wrong there in
+        words. If both name a patient, they must agree. `at` is the place of the reference in the resource.
         """
         reference = resource.text(subject, "reference", at)
         identifier = resource.element(subject, "identifier", at)
         leads = None if reference is None else self._by_reference(reference, resource, base)
+        lost = leads is FaultCode.UNKNOWN_REFERENCE and _ELSEWHERE.match(reference or "") is not None
+        detail = OF_ANOTHER_SERVER if lost and self._message.own.inside(reference or "") is None else None
         if identifier is None:
-            return (FaultCode.NO_SUBJECT, at) if leads is None else (leads, at + ".reference")
+            return (FaultCode.NO_SUBJECT, at, None) if leads is None else (leads, at + ".reference", detail)
         named = self._by_identifier(resource, identifier, at + ".identifier")
         if leads is not None and isinstance(named, FaultCode):
-            return leads, at + ".reference"
+            return leads, at + ".reference", detail
         if isinstance(leads, str) and not isinstance(leads, FaultCode) and leads != named:
-            return FaultCode.AMBIGUOUS_SUBJECT, at
-        return named, at + ".identifier"
+            return FaultCode.AMBIGUOUS_SUBJECT, at, None
+        return named, at + ".identifier", None
 
     def _at_place(
-        self, resource: Resource, who: str | Reference | FaultCode, at: str
+        self, resource: Resource, who: str | Reference | FaultCode, at: str, detail: str | None = None
     ) -> tuple[str | Reference | None, str]:
         if not isinstance(who, FaultCode):
             return who, resource.place + at
-        resource.fault(at, who, Accepts(one_of=("Patient",)) if who is FaultCode.UNSUPPORTED else None)
+        resource.fault(at, who, _ACCEPTED_SUBJECTS.get(who), detail)
         return None, resource.place + at
 
     def _by_identifier(self, resource: Resource, identifier: Element, at: str) -> str | FaultCode:
@@ -220,12 +243,12 @@ class References:
         return resource.feed.pseudonyms.patient(given)
 
     def _resolve(self, reference: str, base: str | None) -> str | Reference | FaultCode:
-        kind, mark, query = reference.partition("?")
+        kind, mark, query = (self._message.own.inside(reference) or reference).partition("?")
         if mark and kind == "Patient":
             identifier = identifier_searched(query)
             named = None if identifier is None else self._message.feed.pseudonyms.patient([identifier])
             return FaultCode.UNKNOWN_REFERENCE if named is None else named
-        relative = _RELATIVE.fullmatch(reference)
+        relative = self._relative(reference)
         if relative is not None and relative[1] != "Patient":
             return FaultCode.UNSUPPORTED if relative[1] in R4_TYPES else FaultCode.UNKNOWN_REFERENCE
         found = self.found(reference, base)

@@ -26,6 +26,7 @@ from app.errors import (
 from app.fhir.bundle_entries import Entry, RecordLink, Reference, Request
 from app.fhir.elements import OWN_ID, FaultyFact
 from app.fhir.entry_names import StoredState, number_named, part_name, request_of
+from app.fhir.read_bundle import A_PART
 from app.fhir.read_observation import unlisted_panel
 from app.fhir.read_patient import RESOURCE_IDS
 from app.readers.pseudonyms import Identifier
@@ -49,6 +50,13 @@ NOT_KEPT = (
     "This content is not stored, so it cannot replace the resource at this address. To withdraw that resource, DELETE "
     "it or send it as entered in error."
 )
+ONLY_IN_A_BATCH = "GET is answered in a batch only."
+NOT_THE_NUMBER = (
+    "The identifier of a conditional update must be the one by which this resource is known: its official identifier, "
+    "else its first one; of a Patient, that of the declared authority."
+)
+SEVERAL = "Several resources have the identifier of the condition."
+_FOUND_TWICE = "Another entry updates the resource that this condition finds."
 ERASED = "A person to whom this refers has been erased."
 _TWO_RESOURCES = "Another entry gives this identifier to another resource."
 _NOT_ONE_SURVIVOR = "A record is merged into one other record."
@@ -143,8 +151,10 @@ class EntryResolver:
         if entry.resource == "Patient" and request.method in {"POST", "PUT"}:
             return ResolvedEntry(entry) if patient is None else self._patient(entry, request, patient)
         self._faults += entry.faults
-        if request.method == "GET" or (request.method == "PUT" and request.id is None):
-            self._faults.append(Fault(f"{_entry_of(entry)}.request", FaultCode.UNSUPPORTED))
+        if request.method == "GET":
+            self._faults.append(Fault(f"{_entry_of(entry)}.request", FaultCode.UNSUPPORTED, ONLY_IN_A_BATCH))
+        elif entry.partial and request.method == "PUT":
+            self._faults.append(Fault(entry.place + ".meta.tag", FaultCode.UNSUPPORTED, A_PART))
         elif not entry.faults:
             return self._fact(entry, request)
         return ResolvedEntry(entry)
@@ -180,6 +190,8 @@ class EntryResolver:
     def _parts(self, request: Request) -> list[ResourceKey]:
         """The parts of the panel that a request names."""
         parts: list[ResourceKey] = []
+        if request.id is None:
+            return parts
         while (part := self._by_client_id(request.resource or "", part_name(request, len(parts)))) is not None:
             parts.append(part)
         return parts
@@ -226,6 +238,8 @@ class EntryResolver:
             if not isinstance(existing, FaultCode) and self._is_known(existing):
                 history = self._history(entry, existing, entry.statements)
                 return ResolvedEntry(entry, history, ResourceKey(existing), known=True, exists=True)
+        if request.condition is not None and self.feed.pseudonyms.patient([request.condition]) != patient:
+            self._faults.append(Fault(_condition_of(entry), FaultCode.PATH_MISMATCH, NOT_THE_NUMBER))
         key = ResourceKey(patient)
         known = self._is_known(patient)
         standing = self.stored.resources.get(key)
@@ -277,6 +291,8 @@ class EntryResolver:
 
     def _fact(self, entry: Entry, request: Request) -> ResolvedEntry:
         named = self._stored_at(request) if request.method == "PUT" else None
+        of_number = [] if request.condition is None else self._conditioned(entry, request, named)
+        named = named or next(iter(of_number), None)
         standing = None if named is None else self.stored.resources.get(named)
         self._check_standing(request, standing)
         patient = self._subject(entry)
@@ -297,7 +313,8 @@ class EntryResolver:
             return ResolvedEntry(entry)
         if named is not None and named.kind is not None:
             stated = {fact.identity for fact in getattr(history, named.kind)}
-            history = replace(history, instruction=Instruction("update", _draws(named, *self._parts(request))))
+            draws = _draws(named, *self._parts(request), *of_number)
+            history = replace(history, instruction=Instruction("update", draws))
             if patient != named.patient or named.identity not in stated:
                 self._faults.append(Fault(entry.place, FaultCode.PATH_MISMATCH, ANOTHER_RESOURCE))
             parts = self._new_parts(request, history, named)
@@ -349,7 +366,7 @@ class EntryResolver:
         """New names for the facts of a panel with a client id, except the `main` fact and the parts that have a name
         already.
         """
-        if request.method != "PUT" or request.resource not in KINDS_OF:
+        if request.method != "PUT" or request.id is None or request.resource not in KINDS_OF:
             return ()
         facts = [
             ResourceKey(history.patient, kind, fact.identity)
@@ -365,6 +382,31 @@ class EntryResolver:
         names = [part_name(request, len(known) + i) for i in range(len(fresh))]
         kept = [self.feed.pseudonyms.alias(request.resource or "", name) for name in names]
         return tuple(zip(kept, fresh, strict=True))
+
+    def _conditioned(self, entry: Entry, request: Request, named: ResourceKey | None) -> list[ResourceKey]:
+        """The stored facts of the resource that a conditional update finds: several of a panel, else one or none.
+        `named` is the resource that the id in its body names.
+
+        The patient and the code must match, as in a conditional create. The time need not: an update may move it.
+        Raises `PreconditionFailed` if several draws match, because the identifier does not say which one is meant.
+        """
+        source, number = number_named(request, self.feed.pseudonyms)
+        listed = entry.statements if entry.panel is None else (*entry.statements, entry.panel)
+        stated = {(each.fields.get("source"), each.fields.get("id")) for each in listed}
+        if any(number != known or source not in {None, of} for of, known in stated):
+            self._faults.append(Fault(_condition_of(entry), FaultCode.PATH_MISMATCH, NOT_THE_NUMBER))
+        patient = self._subject(entry) or ""
+        codes = {str(statement.fields.get("code", "")) for statement in entry.statements}
+        found = [
+            known.key
+            for known in self.stored.numbered.get((patient, entry.resource or "", number or ""), ())
+            if source in {None, known.source} and (known.key.identity or "||").split("|")[1] in codes
+        ]
+        if len({((key.identity or "").split("|", 2)[2], key.draw) for key in found}) > 1:
+            raise PreconditionFailed(SEVERAL)
+        if found and named is not None and named not in found:
+            self._faults.append(Fault(entry.place + ".id", FaultCode.PATH_MISMATCH, ANOTHER_RESOURCE))
+        return found
 
     def _existing(self, entry: Entry, request: Request, history: History) -> ResourceKey | None:
         """The stored fact that a conditional create finds. Raises `PreconditionFailed` if several match.
@@ -545,9 +587,14 @@ def _draws(*named: ResourceKey) -> dict[tuple[str, str], str]:
 def _contradictions(resolved: Sequence[ResolvedEntry]) -> Iterator[Fault]:
     """The faults of entries that give one id to two resources, or store a resource that another entry deletes."""
     named: dict[tuple[str | None, str], ResourceKey] = {}
+    found: set[ResourceKey] = set()
     withdrawn = {each.key for each in resolved if each.key is not None and request_of(each.entry).method == "DELETE"}
     for each in resolved:
         name = _id_given(each.entry)
+        if each.key is not None and each.key.kind is not None and request_of(each.entry).condition is not None:
+            if each.key in found:
+                yield Fault(_condition_of(each.entry), FaultCode.CONFLICTING_DUPLICATE, _FOUND_TWICE)
+            found.add(each.key)
         if name is None or each.key is None:
             continue
         if each.key in withdrawn:
@@ -591,6 +638,11 @@ def _ordered_like(standing: AnyFact, fields: dict[str, Any]) -> dict[str, Any]:
 
 def _entry_of(entry: Entry) -> str:
     return entry.place.removesuffix(".resource")
+
+
+def _condition_of(entry: Entry) -> str:
+    """The place of the condition of an update: in the request of an entry, or in the address."""
+    return f"{_entry_of(entry)}.request.url" if entry.place.startswith("Bundle") else "/query/identifier"
 
 
 def _with_entry(refusal: ServiceError, entry: Entry) -> ServiceError:

@@ -36,6 +36,7 @@ _TYPES = {
     "identifier": "token",
     "patient": "reference",
     "subject": "reference",
+    "category": "token",
     "code": "token",
     "date": "date",
     "effective-time": "date",

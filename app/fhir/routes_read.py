@@ -2,21 +2,17 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
-from email.utils import format_datetime
-from typing import Annotated, TypeVar
-from urllib.parse import parse_qsl
+from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request, Response
-from pydantic import ValidationError
 
-from app.errors import Accepts, Conflict, Erased, Fault, FaultCode, InvalidDocument, MalformedDocument, NotFound
+from app.errors import Conflict, Erased, MalformedDocument, NotFound
+from app.fhir.history_paging import history_page
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON
-from app.fhir.search import SearchedStudy, logical_id_of
-from app.fhir.search_paging import facade_address, search_page
+from app.fhir.reading import current_version, one_version, parameters_of, shown, version_headers
+from app.fhir.search_paging import search_page
 from app.fhir.search_parameters import (
-    REPEATABLE,
     SEARCHES,
     AdverseEventSearch,
     MedicationAdministrationSearch,
@@ -25,25 +21,21 @@ from app.fhir.search_parameters import (
     PageSearch,
     PatientSearch,
     Presentation,
+    ReadPresentation,
+    VersionsPage,
 )
-from app.fhir.write_resources import etag_of, history_bundle, resource_of
 from app.http.dependencies import IfNoneMatch, Now, State, StudyId, body_of
 from app.http.openapi import NOT_MODIFIED, Responses, reads, reference
-from app.http.parameters import fields_of
-from app.http.problems import parameter_faults
 from app.http.responses import matches, written
 from app.http.routing import Operations
 from app.http.state import AppState
-from app.store.snapshot import study_at
 from app.timeline.resource import StoredResource, SupportedType
-from app.timeline.times import EPOCH
 
 router = Operations(tags=["fhir"])
 FORM = "application/x-www-form-urlencoded"
-MOST_FIELDS = 100
-_GONE = "The resource has been withdrawn; `_history` shows its earlier versions."
 
 Shown = Annotated[Presentation, Query()]
+ShownInPart = Annotated[ReadPresentation, Query()]
 
 
 async def _form(request: Request) -> bytes:
@@ -77,7 +69,6 @@ Version = Annotated[
         examples=["17"],
     ),
 ]
-Search = TypeVar("Search", bound=PageSearch)
 
 
 def _reader(resource: SupportedType) -> Callable[..., Response]:
@@ -86,12 +77,11 @@ def _reader(resource: SupportedType) -> Callable[..., Response]:
         logical_id: LogicalId,
         state: State,
         now: Now,
-        presentation: Shown,
+        presentation: ShownInPart,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        del presentation
-        versions = _versions(state, study, resource, logical_id, now)
-        return _shown(next(each for each in versions if not each.late), logical_id, if_none_match)
+        current = current_version(state, study, resource, logical_id, now)
+        return _shown(current, logical_id, presentation, if_none_match)
 
     return read
 
@@ -103,55 +93,37 @@ def _version_reader(resource: SupportedType) -> Callable[..., Response]:
         version: Version,
         state: State,
         now: Now,
-        presentation: Shown,
+        presentation: ShownInPart,
         if_none_match: IfNoneMatch = None,
     ) -> Response:
-        del presentation
-        for each in _versions(state, study, resource, logical_id, now):
-            if each.version == version:
-                return _shown(each, logical_id, if_none_match)
-        raise NotFound("The resource has no version of this number.")
+        named = one_version(state, study, resource, logical_id, version, now)
+        return _shown(named, logical_id, presentation, if_none_match)
 
     return read_version
 
 
 def _history_reader(resource: SupportedType) -> Callable[..., Response]:
     def read_history(
-        request: Request, study: StudyId, logical_id: LogicalId, state: State, now: Now, presentation: Shown
+        request: Request,
+        study: StudyId,
+        logical_id: LogicalId,
+        state: State,
+        now: Now,
+        query: Annotated[VersionsPage, Query()],
     ) -> Response:
-        del presentation
-        versions = _versions(state, study, resource, logical_id, now)
-        base = facade_address(request, study)
-        here = f"{base}/{resource}/{logical_id}/_history"
-        return Response(written(history_bundle(base, versions, here, logical_id)), media_type=FHIR_JSON)
+        page = history_page(request, state, study, resource, logical_id, query, now)
+        return Response(written(page), media_type=FHIR_JSON)
 
     return read_history
 
 
-def _versions(state: AppState, study: str, resource: SupportedType, name: str, now: int) -> list[StoredResource]:
-    """The versions of a resource, newest first; `name` is our identifier or a client id. Raises `NotFound`."""
-    with study_at(state.database, study) as snapshot:
-        alias = SearchedStudy(snapshot, state.settings.secret, now).client_id(resource, name)
-        versions = snapshot.versions(resource, name if alias is None else logical_id_of(alias))
-    if not versions:
-        raise NotFound
-    return versions
-
-
-def version_headers(resource: StoredResource) -> dict[str, str]:
-    """ETag and Last-Modified of a version of a resource."""
-    received = EPOCH + timedelta(microseconds=resource.received_at)
-    return {"ETag": etag_of(resource), "Last-Modified": format_datetime(received, usegmt=True)}
-
-
-def _shown(version: StoredResource, name: str, if_none_match: str | None) -> Response:
+def _shown(version: StoredResource, name: str, presentation: ReadPresentation, if_none_match: str | None) -> Response:
     """One version as an answer, or 304 if the client has it. Raises `Erased` if the resource is gone."""
-    if version.gone:
-        raise Erased(_GONE)
+    document = shown(version, name, presentation.elements)
     headers = version_headers(version)
     if matches(if_none_match, f'"{version.version}"'):
         return Response(status_code=304, headers=headers)
-    return Response(written(resource_of(version, name)), headers=headers, media_type=FHIR_JSON)
+    return Response(written(document), headers=headers, media_type=FHIR_JSON)
 
 
 _READ: Responses = {
@@ -166,7 +138,8 @@ _ABOUT_READING = (
 )
 _ABOUT_VERSIONS = (
     "Every version of the resource, newest first: all statements of the fact, each with the revision that stored it. "
-    "A version that arrived after a newer one has the tag `late`; it was never the current version."
+    "A version that arrived after a newer one has the tag `late`; it was never the current version. `request.method` "
+    "says how a version was made; the entry of a DELETE has no resource. The link `next` leads to older versions."
 )
 for _type in SEARCHES:
     _home = f"/fhir/{{study}}/{_type}/{{id}}"
@@ -204,7 +177,7 @@ def _form_search(resource: SupportedType, model: type[PageSearch]) -> Callable[.
         request: Request, study: StudyId, state: State, body: FormBody, now: Now, presentation: Shown
     ) -> Response:
         del presentation
-        return _page(request, state, study, resource, _of_form(body, model), now)
+        return _page(request, state, study, resource, parameters_of(body, model), now)
 
     return search_by_form
 
@@ -215,37 +188,6 @@ def _page(
     return Response(written(search_page(request, state, study, resource, query, now)), media_type=FHIR_JSON)
 
 
-def _of_form(body: bytes, model: type[Search]) -> Search:
-    """The search parameters of a form. Raises `MalformedDocument` and `InvalidDocument`."""
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
-    except ValueError:
-        raise MalformedDocument(faults=[Fault("", FaultCode.MALFORMED)]) from None
-    given: dict[str, list[str]] = {}
-    for name, value in pairs:
-        given.setdefault(name, []).append(value)
-    declared = dict(fields_of(model))
-    known = {name for _, name in declared}
-    faults = []
-    if not known >= given.keys():
-        faults.append(Fault("/query", FaultCode.UNKNOWN_PARAMETER, None, Accepts(one_of=tuple(sorted(known)))))
-    faults += [
-        Fault(f"/query/{name}", FaultCode.REPEATED_PARAMETER)
-        for name, values in given.items()
-        if len(values) > 1 and name in known - REPEATABLE
-    ]
-    if faults:
-        raise InvalidDocument(faults=faults)
-    try:
-        return model.model_validate(
-            {name: values if name in REPEATABLE else values[0] for name, values in given.items()}
-        )
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        placed = [{**each, "loc": ("query", *each["loc"])} for each in found]
-        raise InvalidDocument(faults=parameter_faults(placed, declared)) from None
-
-
 _FOUND: Responses = {
     200: answers_fhir(
         "A page of resources. All pages of a search come from one revision, even if data are stored meanwhile.",
@@ -254,9 +196,8 @@ _FOUND: Responses = {
     **refuses_fhir(NotFound, Erased, Conflict, MalformedDocument),
 }
 _ABOUT_SEARCHING = (
-    "The current resources that meet every parameter, in a fixed order. Withdrawn resources are left out unless "
-    "`status` names their status. Other parameters, such as `_sort`, are refused. The link `next` leads to the next "
-    "page."
+    "The current resources that meet every parameter. Withdrawn resources are left out unless `status` names their "
+    "status. Other parameters, such as `_include`, are refused. The link `next` leads to the next page."
 )
 
 

@@ -7,12 +7,12 @@ the address in its body. A location never contains a client id.
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from http import HTTPStatus
 from typing import Annotated, Any, Literal, NoReturn, cast, get_args
 
 from fastapi import Depends, Header, Query, Request, Response
 
 from app.errors import (
+    Accepts,
     Conflict,
     Erased,
     Fault,
@@ -25,17 +25,21 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.fhir import submit
+from app.fhir.batch_reads import BatchReader, phrase
 from app.fhir.capability_statement import FACT_TYPES
 from app.fhir.openapi_fhir import FhirBundle, FhirResource, answers_fhir, examples_of, reads_fhir, refuses_fhir
 from app.fhir.operation_outcome import FHIR_JSON, OperationOutcome, issue, outcome, proposal_issues, refused
 from app.fhir.read_patient import IF_NONE_EXIST, identifier_searched
+from app.fhir.reading import version_headers
 from app.fhir.resolve_entries import ERASE_INSTEAD
-from app.fhir.routes_read import LogicalId, version_headers
+from app.fhir.routes_read import LogicalId
+from app.fhir.search_paging import own_address
 from app.fhir.search_parameters import WritePresentation
 from app.fhir.submit import BundleResult, EntryResult, EntryStatus
+from app.fhir.unsupported import check_conditions
 from app.fhir.write_receipts import counts_extension, receipt_issues, tags_of
 from app.fhir.write_resources import etag_of, resource_of
-from app.http.authentication import Client
+from app.http.authentication import CallerOf, Client
 from app.http.dependencies import IfMatch, Now, OnlyIfAbsent, State, StudyId, Writing
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import JSON, Responses, answers, reference, shared
@@ -69,6 +73,7 @@ _TEXT: dict[EntryStatus, str] = {
 
 async def _fhir_body(request: Request) -> bytes:
     """The bytes of the body. Raises `UnsupportedMediaType` if it is not FHIR R4 as JSON, or has a content coding."""
+    check_conditions(request)
     accepted = {"Accept-Post": f"{FHIR_JSON}, {JSON}", "Accept": f"{FHIR_JSON}, {JSON}"}
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType(
@@ -106,6 +111,20 @@ IfNoneExist = Annotated[
         examples=["identifier=urn:oid:1.2.3.4|acc-77"],
     ),
 ]
+
+Searched = Annotated[
+    str | None,
+    Query(
+        alias="identifier",
+        max_length=1_000,
+        description="`system|value`: the identifier by which the resource is known to its sender. With POST the same "
+        "as `If-None-Exist`; with PUT it names the resource that is updated.",
+        examples=["urn:oid:1.2.3.4|acc-77"],
+    ),
+]
+_CONDITION = Accepts(form="system|value")
+_BY_IDENTIFIER = "An update without an id in its address needs the parameter `identifier`, and no other condition."
+_ONE_CONDITION = "Give the condition once: in the address, or in If-None-Exist."
 
 _STORED: Responses = {
     200: answers_fhir(
@@ -148,28 +167,44 @@ def post_bundle(
     body: FhirBody,
     now: Now,
     client: Client,
+    caller: CallerOf,
     presentation: Format,
     prefer: Prefer = None,
 ) -> Response:
     """Store a bundle. A `transaction` is stored as one revision; if any entry is faulty, nothing is stored. The same
-    holds for a `collection`, whose entries are all merged. Each entry of a `batch` is stored or refused by itself. Two
+    holds for a `collection` and for a `searchset`, the answer of another server to a search, whose entries are all
+    merged. Each entry of a `batch` is stored or refused by itself. Two
     entries must not give one identifier to two resources, and one must not delete what another one stores.
 
-    POST, PUT and DELETE are supported, in any order. GET and PATCH are not supported: a transaction with one of them is
-    refused, and in a batch the entry is answered 405. An entry that is not stored (another resource type, another code)
-    is not an error: it is answered 200 with an OperationOutcome that gives the reason. The first of these outcomes also
-    gives their number. An extension of `meta` counts the facts by disposition; an entry with a fact that is not plainly
-    kept has an OperationOutcome. A batch of which nothing was kept is answered 422. The request may be sent again.
+    POST, PUT and DELETE are supported, in any order, with conditional create (`ifNoneExist`) and conditional update
+    (`PUT Observation?identifier=system|value`). A batch may have up to 100 GET: a read, a history or a search, for
+    which the caller needs the scope `read-patients`; they are answered after the other entries. A transaction with GET
+    and a bundle with PATCH are refused (in a batch the entry is answered 405). An entry that is not stored (another
+    resource type, another code) is not an error: it is answered 200 with an OperationOutcome that gives the reason. The
+    first of these outcomes also gives their number. An extension of `meta` counts the facts by disposition; an entry
+    with a fact that is not plainly kept has an OperationOutcome. A batch of which nothing was kept, and that reads
+    nothing, is answered 422. The request may be sent again.
     """
     full = presentation.receipt is not None
-    result = submit.store_bundle(store, study, body, secret=state.settings.secret, now=now, client=client, full=full)
+    result = submit.store_bundle(
+        store, study, body, secret=state.settings.secret, now=now, client=client, full=full,
+        own=own_address(request, state, study), may_read=True,
+    )  # fmt: skip
     count_refused(request.scope, (entry.error for entry in result.results))
-    lost = result.type == "batch" and bool(result.results) and all(each.receipt.lost for each in result.results)
-    status = NothingKept.status if lost else 200
+    reader = BatchReader(request, state, study, store, now, caller)
+    read = {place: reader.answer(each.entry) for place, each in enumerate(result.results) if each.status == "read"}
+    status = NothingKept.status if _nothing_of(result, read) else 200
     proposed, preferred = _proposed(store, study), _preferred_return(prefer, "minimal")
     if preferred == "representation":
         _note_shown(store, study, result.results)
-    return _fhir(_answer_to_bundle(result, preferred, proposed, full=full), status)
+    return _fhir(_answer_to_bundle(result, preferred, proposed, read, full=full), status)
+
+
+def _nothing_of(bundle: BundleResult, read: Mapping[int, dict[str, Any]]) -> bool:
+    """Whether a batch should store something, and nothing of it was kept or read."""
+    stored = [each for each in bundle.results if each.status != "read"]
+    lost = bundle.type == "batch" and bool(stored) and all(each.receipt.lost for each in stored)
+    return lost and not any(answer["response"]["status"] < "4" for answer in read.values())
 
 
 def _create(resource: SupportedType) -> Callable[..., Response]:
@@ -182,19 +217,49 @@ def _create(resource: SupportedType) -> Callable[..., Response]:
         now: Now,
         client: Client,
         presentation: Format,
+        searched: Searched = None,
         if_none_exist: IfNoneExist = None,
         prefer: Prefer = None,
     ) -> Response:
+        if searched is not None and if_none_exist is not None:
+            raise InvalidDocument(faults=[Fault("/query/identifier", FaultCode.CONTRADICTION, _ONE_CONDITION)])
         identifier = None if if_none_exist is None else _condition(if_none_exist, resource)
         if if_none_exist is not None and identifier is None:
             raise InvalidDocument(faults=[Fault("/header/If-None-Exist", FaultCode.UNSUPPORTED, None, IF_NONE_EXIST)])
+        if searched is not None:
+            identifier = _searched_by(searched)
         result = submit.create(
             store, study, resource, body, if_none_exist=identifier, secret=state.settings.secret, now=now,
-            client=client, full=presentation.receipt is not None,
+            client=client, full=presentation.receipt is not None, own=own_address(request, state, study),
         )  # fmt: skip
         return _answer(request, store, study, result, prefer)
 
     return create
+
+
+def _upsert(resource: SupportedType) -> Callable[..., Response]:
+    def update_by_identifier(
+        request: Request,
+        study: StudyId,
+        state: State,
+        store: Writing,
+        body: FhirBody,
+        now: Now,
+        client: Client,
+        presentation: Format,
+        searched: Searched = None,
+        if_match: IfMatch = None,
+        prefer: Prefer = None,
+    ) -> Response:
+        if searched is None:
+            raise InvalidDocument(faults=[Fault("/query/identifier", FaultCode.MISSING, _BY_IDENTIFIER, _CONDITION)])
+        result = submit.update(
+            store, study, resource, _searched_by(searched), body, if_match=if_match, secret=state.settings.secret,
+            now=now, client=client, full=presentation.receipt is not None, own=own_address(request, state, study),
+        )  # fmt: skip
+        return _answer(request, store, study, result, prefer)
+
+    return update_by_identifier
 
 
 def _update(resource: SupportedType) -> Callable[..., Response]:
@@ -224,6 +289,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
             now=now,
             client=client,
             full=presentation.receipt is not None,
+            own=own_address(request, state, study),
         )
         return _answer(request, store, study, result, prefer, logical_id)
 
@@ -232,6 +298,7 @@ def _update(resource: SupportedType) -> Callable[..., Response]:
 
 def _withdraw(resource: SupportedType) -> Callable[..., Response]:
     def withdraw(
+        request: Request,
         study: StudyId,
         logical_id: LogicalId,
         state: State,
@@ -241,6 +308,7 @@ def _withdraw(resource: SupportedType) -> Callable[..., Response]:
         presentation: Format,
         if_match: IfMatch = None,
     ) -> Response:
+        check_conditions(request)
         result = submit.withdraw(
             store, study, resource, logical_id, if_match=if_match, secret=state.settings.secret, now=now,
             client=client, full=presentation.receipt is not None,
@@ -248,6 +316,41 @@ def _withdraw(resource: SupportedType) -> Callable[..., Response]:
         return Response(status_code=204) if store.origin is None else _fhir(_outcome_of(result))
 
     return withdraw
+
+
+@router.post(
+    "/fhir/{study}/DiagnosticReport",
+    operation_id="fhirCreateDiagnosticReport",
+    summary="Store the results in a DiagnosticReport",
+    openapi_extra=reads_fhir(FhirResource, "The DiagnosticReport, which contains its Observations."),
+    responses={
+        200: answers_fhir("The receipt: nothing new, or not kept.", OperationOutcome, "ETag", "Location"),
+        201: answers_fhir(
+            "The receipt. The location is that of the first result.", OperationOutcome, "ETag", "Location"
+        ),
+        **refuses_fhir(NotFound, Conflict, Erased, PreconditionFailed, reading=True),
+    },
+)
+def create_report(
+    request: Request,
+    study: StudyId,
+    state: State,
+    store: Writing,
+    body: FhirBody,
+    now: Now,
+    client: Client,
+    presentation: Format,
+    prefer: Prefer = None,
+) -> Response:
+    """Store the Observations that a report contains, as in a bundle. The report itself is not kept, so that the answer
+    is an OperationOutcome with the receipt of its results. A report that contains none is not ours.
+    """
+    result = submit.create(
+        store, study, "DiagnosticReport", body, secret=state.settings.secret, now=now, client=client,
+        full=presentation.receipt is not None, own=own_address(request, state, study),
+    )  # fmt: skip
+    preferred = "minimal" if _preferred_return(prefer, "OperationOutcome") == "minimal" else "OperationOutcome"
+    return _answer(request, store, study, result, f"return={preferred}")
 
 
 _CREATED_ONCE = (
@@ -268,7 +371,24 @@ _WITHDRAWN = (
     "A panel is withdrawn as a whole under its client id. An AdverseEvent can be withdrawn only in this way, because "
     "R4 has no status for it. A repeated request changes nothing. A rehearsal is answered with the receipt."
 )
+_UPSERTED = (
+    "Store a resource under an identifier of its sender, `?identifier=system|value`: the resource that has it is "
+    "updated, and without one a new resource is made. The identifier must be the one by which the resource in the body "
+    "is known: its official one, else its first one; of a Patient, that of the declared authority. The patient and the "
+    "code in the body must match, too. 412 if several resources have it, as several draws under one number. Several "
+    "clients that send the same at one time make one resource."
+)
 for _type in TYPES:
+    router.add_api_route(
+        f"/fhir/{{study}}/{_type}",
+        _upsert(_type),
+        methods=["PUT"],
+        operation_id=f"fhirUpdate{_type}ByIdentifier",
+        summary=f"Store a resource {_type} under an identifier of its sender",
+        description=_UPSERTED,
+        openapi_extra=reads_fhir(FhirResource, f"The {_type}."),
+        responses={**_STORED, **refuses_fhir(NotFound, Conflict, Erased, PreconditionFailed, reading=True)},
+    )
     router.add_api_route(
         f"/fhir/{{study}}/{_type}",
         _create(_type),
@@ -310,6 +430,14 @@ for _type in FACT_TYPES:
 def refuse_to_delete_a_patient(request: Request) -> NoReturn:
     """Refuse: erasing a person cannot be undone, and has its own address."""
     raise MethodNotAllowed(ERASE_INSTEAD, headers={"Allow": ", ".join(allowed_methods(request))})
+
+
+def _searched_by(searched: str) -> Identifier:
+    """The identifier in the parameter of a conditional request."""
+    system, bar, value = searched.rpartition("|")
+    if not value:
+        raise InvalidDocument(faults=[Fault("/query/identifier", FaultCode.BAD_TEXT, None, _CONDITION)])
+    return Identifier(system if bar else "", value)
 
 
 def _condition(searched: str, resource: SupportedType) -> Identifier | None:
@@ -366,16 +494,27 @@ def _note_shown(store: Database, study: str, results: Sequence[EntryResult]) -> 
 
 
 def _answer_to_bundle(
-    bundle: BundleResult, preferred: Return, proposed: Sequence[Mapping[str, Any]], *, full: bool
+    bundle: BundleResult,
+    preferred: Return,
+    proposed: Sequence[Mapping[str, Any]],
+    read: Mapping[int, dict[str, Any]],
+    *,
+    full: bool,
 ) -> dict[str, Any]:
-    """The answer to a bundle. What a rehearsal proposes is in the outcome of the first entry."""
+    """The answer to a bundle; `read` has the answers to the entries that ask to read, by their places. What a rehearsal
+    proposes is in the outcome of the first entry that stores something.
+    """
     kind = "batch-response" if bundle.type == "batch" else "transaction-response"
     counts = counts_extension(joined([result.receipt for result in bundle.results]).counts)
     document: dict[str, Any] = {"resourceType": "Bundle", "meta": {"extension": counts}, "type": kind}
-    entries = [_entry(result, preferred, full=full) for result in bundle.results]
+    entries = [
+        read[place] if place in read else _entry(result, preferred, full=full)
+        for place, result in enumerate(bundle.results)
+    ]
     _count_skipped(bundle.results, entries)
-    if entries and proposed:
-        entries[0]["response"].setdefault("outcome", _outcome_of(bundle.results[0]))["issue"].extend(proposed)
+    first = next((place for place in range(len(entries)) if place not in read), None)
+    if first is not None and proposed:
+        entries[first]["response"].setdefault("outcome", _outcome_of(bundle.results[first]))["issue"].extend(proposed)
     return document | {"entry": entries} if entries else document
 
 
@@ -384,10 +523,10 @@ def _entry(result: EntryResult, preferred: Return, *, full: bool) -> dict[str, A
     one.
     """
     if result.error is not None:
-        return {"response": {"status": _phrase(result.error.status), "outcome": refused(result.error)}}
+        return {"response": {"status": phrase(result.error.status), "outcome": refused(result.error)}}
     lost = bool(result.receipt.lines) and result.receipt.lost
     stored = None if lost else result.stored
-    response: dict[str, Any] = {"status": _phrase(200 if lost else _STATUS[result.status])}
+    response: dict[str, Any] = {"status": phrase(200 if lost else _STATUS[result.status])}
     if stored is not None:
         response |= {
             "location": _location(stored),
@@ -419,7 +558,3 @@ def _outcome_of(result: EntryResult, proposed: Sequence[Mapping[str, Any]] = ())
 
 def _location(stored: StoredResource) -> str:
     return f"{stored.type}/{stored.id}/_history/{stored.version}"
-
-
-def _phrase(status: int) -> str:
-    return f"{status} {HTTPStatus(status).phrase}"

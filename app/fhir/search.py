@@ -9,8 +9,8 @@ from typing import NamedTuple
 from app.errors import Accepts, Conflict, Fault, FaultCode, InvalidDocument
 from app.fhir.date_parameter import SEARCHED_DATE, bound
 from app.fhir.elements import as_source
-from app.fhir.search_parameters import TIMES, PageSearch
-from app.fhir.write_resources import ADMINISTRATION_STATUS
+from app.fhir.search_parameters import ORDERS, TIMES, PageSearch
+from app.fhir.write_resources import ADMINISTRATION_STATUS, CATEGORIES, CATEGORY_SYSTEM
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed
 from app.store import client_ids, resources
@@ -99,6 +99,7 @@ def criteria_of(searched: SearchedStudy, resource: SupportedType, query: PageSea
     elif names["identifier"] is not None:
         numbers = tuple(_number(searched.feed, _token(value)) for value in names["identifier"])
     people = _people(searched, names)
+    sort: str | None = getattr(query, "sort", None)
     return Criteria(
         resource,
         patients=None if people is None else tuple(sorted(people)),
@@ -108,11 +109,14 @@ def criteria_of(searched: SearchedStudy, resource: SupportedType, query: PageSea
         numbers=numbers,
         dates=tuple(dates),
         updated=tuple(updated),
+        kinds=None if names["category"] is None else _kinds_of(names["category"]),
+        order=None if sort is None else ORDERS[sort.removeprefix("-")],
+        backwards=sort is not None and sort.startswith("-"),
     )
 
 
 _REFERRING = ("patient", "subject", "subject_patient")
-_LISTED = ("ids", "code", "status", *_REFERRING, *IDENTIFYING)
+_LISTED = ("ids", "code", "category", "status", *_REFERRING, *IDENTIFYING)
 
 
 def alias_of(query: PageSearch, name: str) -> str:
@@ -228,6 +232,16 @@ def logical_id_of(alias: client_ids.ClientId) -> str:
     if alias.kind is None or alias.identity is None:
         return alias.patient
     return resources.logical_id(alias.patient_key, alias.kind, alias.identity, alias.draw)
+
+
+def _kinds_of(values: Iterable[str]) -> tuple[str, ...]:
+    """The kinds of facts of these categories. A category that is not ours has none, as an unknown code."""
+    tokens = [_token(value) for value in values]
+    return tuple(
+        kind
+        for kind, category in CATEGORIES.items()
+        if any(token.system in {None, CATEGORY_SYSTEM} and token.code in {"", category} for token in tokens)
+    )
 
 
 def _words_of(study: Study, values: Iterable[str]) -> tuple[str, ...]:

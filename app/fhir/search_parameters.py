@@ -4,11 +4,16 @@ from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.store.resource_search import Order
 from app.timeline.resource import SupportedType
 
 LARGEST_PAGE = 500
 """The greatest number of resources on a page."""
 DEFAULT_PAGE = 100
+TimeOrder = Literal["date", "-date", "_lastUpdated", "-_lastUpdated"]
+EffectiveOrder = Literal["effective-time", "-effective-time", "_lastUpdated", "-_lastUpdated"]
+ORDERS: dict[str, Order] = {"date": "time", "effective-time": "time", "_lastUpdated": "received"}
+"""What each word of `_sort` means."""
 
 
 def _text(name: str, description: str, value: str, longest: int = 1_000) -> Any:  # noqa: ANN401 - as Field is typed
@@ -17,6 +22,16 @@ def _text(name: str, description: str, value: str, longest: int = 1_000) -> Any:
 
 def _times(name: str, description: str, value: str) -> Any:  # noqa: ANN401
     return Field(default=[], alias=name, description=description, examples=[[value]])
+
+
+def _sort(example: str = "-date") -> Any:  # noqa: ANN401
+    return Field(
+        default=None,
+        alias="_sort",
+        description="The order, with `-` the latest first. Without it, resources are in a fixed order. A day is sorted "
+        "as its midnight in UTC; resources without a time come last.",
+        examples=[example],
+    )
 
 
 def _never_null(schema: dict[str, Any]) -> None:
@@ -43,6 +58,50 @@ class Presentation(BaseModel):
     )
 
 
+def _elements(what: str) -> Any:  # noqa: ANN401
+    return Field(
+        default=None,
+        alias="_elements",
+        max_length=1_000,
+        pattern=r"^[a-z][A-Za-z]*(,[a-z][A-Za-z]*)*$",
+        description=f"The names of the elements to show, separated by commas. Then {what} have the tag `SUBSETTED`; "
+        "`id`, `meta` and what R4 requires are always shown, and such a part cannot be sent back.",
+        examples=["status,code,valueQuantity"],
+    )
+
+
+class ReadPresentation(Presentation):
+    """The parameters of the addresses that show one resource."""
+
+    elements: str | None = _elements("the resource")
+
+
+class VersionsPage(Presentation):
+    """The parameters of the versions of a resource."""
+
+    count: int = Field(
+        default=DEFAULT_PAGE,
+        alias="_count",
+        ge=1,
+        description=f"Greatest number of versions on a page. A page has at most {LARGEST_PAGE}.",
+        examples=[50],
+    )
+    since: str | None = Field(
+        default=None,
+        alias="_since",
+        max_length=40,
+        description="Only versions that were received at this time or later: a date (in UTC), or a time with offset.",
+        examples=["2026-11-22T10:00:00Z"],
+    )
+    cursor: str | None = Field(
+        default=None,
+        alias="_cursor",
+        max_length=1_000,
+        description="The position of a page, from the link `next`. Only `_count` may be sent with it.",
+        examples=["WzE2LCJQMTYiXQ"],
+    )
+
+
 class WritePresentation(Presentation):
     """The parameters of every address that stores resources."""
 
@@ -58,16 +117,23 @@ class PageSearch(Presentation):
         default=DEFAULT_PAGE,
         alias="_count",
         ge=0,
-        le=LARGEST_PAGE,
-        description="Greatest number of resources on a page; 0 gives the total only.",
+        description="Greatest number of resources on a page; 0 gives the total only. A page has at most "
+        f"{LARGEST_PAGE}, also if more are asked for: the link `self` has the number that is used.",
         examples=[50],
     )
+    summary: Literal["count", "false"] | None = Field(
+        default=None, alias="_summary", description="`count`: the total only.", examples=["count"]
+    )
+    elements: str | None = _elements("the resources")
     total: Literal["none", "estimate", "accurate"] | None = Field(
         default=None,
         alias="_total",
         description="`accurate` always gives the total; `none` never. Otherwise it is given if patients or identifiers "
         "are named, or if one page holds all resources.",
         examples=["accurate"],
+    )
+    total_method: Literal["count"] | None = Field(
+        default=None, alias="_totalMethod", description="The same as `_total=accurate`.", examples=["count"]
     )
     ids: str | None = _text(
         "_id", "Identifiers of resources, separated by commas.", "g2v7k5mdyq3ha-x2uqyyj6cwmq7yzwn3tjqkdvqe", 4_000
@@ -85,7 +151,7 @@ class PageSearch(Presentation):
         default=None,
         alias="_cursor",
         max_length=8_000,
-        description="The position of a page, from the link `next`. No other search parameter may be sent with it.",
+        description="The position of a page, from the link `next`. Of the other parameters, only `_count` fits it.",
         examples=["WzE2LCJQMTYiXQ"],
     )
 
@@ -107,6 +173,13 @@ class FactSearch(PageSearch):
 class ObservationSearch(FactSearch):
     """The search parameters of Observation."""
 
+    category: str | None = _text(
+        "category",
+        "Categories as `system|code` or `code`, separated by commas: `laboratory` for laboratory results, `exam` for "
+        "assessments. There are no others here.",
+        "laboratory",
+    )
+    sort: TimeOrder | None = _sort()
     code: str | None = _text(
         "code",
         "What was measured, as `system|code` or `code`, separated by commas. The systems are LOINC, "
@@ -130,6 +203,9 @@ class ObservationSearch(FactSearch):
 class MedicationAdministrationSearch(FactSearch):
     """The search parameters of MedicationAdministration."""
 
+    sort: Literal["effective-time", "-effective-time", "_lastUpdated", "-_lastUpdated"] | None = _sort(
+        "-effective-time"
+    )
     code: str | None = _text(
         "code", "What was given, as `system|code` or `code`, separated by commas.", "http://www.whocc.no/atc|J06BA02"
     )
@@ -154,6 +230,8 @@ class MedicationStatementSearch(FactSearch):
 class AdverseEventSearch(FactSearch):
     """The search parameters of AdverseEvent."""
 
+    sort: TimeOrder | None = _sort()
+
     date: list[str] = _times(
         "date", "The onset, with a prefix, as for `date` of Observation. May be repeated.", "ge2005-04"
     )
@@ -161,6 +239,8 @@ class AdverseEventSearch(FactSearch):
 
 class PatientSearch(PageSearch):
     """The search parameters of Patient."""
+
+    sort: Literal["_lastUpdated", "-_lastUpdated"] | None = _sort("-_lastUpdated")
 
 
 SEARCHES: dict[SupportedType, type[PageSearch]] = {

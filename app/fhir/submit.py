@@ -37,7 +37,8 @@ from app.fhir.entry_names import (
     request_of,
     resources_in,
 )
-from app.fhir.read_bundle import SERVED, read_bundle, read_resource
+from app.fhir.own_address import NOWHERE, OwnAddress
+from app.fhir.read_bundle import SERVED, SERVED_IN_A_BATCH, read_bundle, read_resource
 from app.fhir.resolve_entries import ERASED, ResolvedEntry, resolve
 from app.readers.pseudonyms import Identifier
 from app.readers.statements import Feed, described
@@ -59,7 +60,7 @@ FORMAT = "fhir-r4"
 PARTS = 32
 """How many parts of a panel are looked up at once."""
 
-EntryStatus = Literal["created", "updated", "unchanged", "deleted", "skipped", "refused"]
+EntryStatus = Literal["created", "updated", "unchanged", "deleted", "skipped", "refused", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class EntryResult:
     """The outcome of an entry: `stored` is the current version of the resource, `error` the refusal of the entry.
 
     The status is `unchanged` if the same was stored before, if it is older than the current version, or if a
-    conditional create found a resource. `receipt` says what happened to each fact.
+    conditional create found a resource; `read` if the entry only asks to read, which the caller answers. `receipt` says
+    what happened to each fact.
     """
 
     entry: Entry
@@ -100,9 +102,12 @@ def store_bundle(
     client: str | None = None,
     pauses: Sequence[float] = (),
     full: bool = False,
+    own: OwnAddress = NOWHERE,
+    may_read: bool = False,
 ) -> BundleResult:
     """Read a bundle and store it. `pauses` are the seconds between tries while the database is busy. With `full`, the
-    receipts list every fact.
+    receipts list every fact. `own` is the address of the facade. `may_read`: the caller answers the entries of a batch
+    that ask to read; else they are refused.
 
     Raises what `read_bundle` raises, and for a transaction or collection what `store_entries` raises. A batch raises
     only if none of its entries could be tried.
@@ -110,9 +115,13 @@ def store_bundle(
     feed = patiently(lambda: read_feed(database, study_id, secret, now), pauses)
     submitter = Submitter(database, study_id, FORMAT, now, feed, client, pauses, full)
     with submitter.refusals_counted():
-        bundle = read_bundle(body, feed)
+        bundle = read_bundle(body, feed, own)
         if bundle.type == "batch":
-            results = _store_each(submitter, feed, bundle.entries)
+            results = (
+                _store_or_read(submitter, feed, bundle.entries)
+                if may_read
+                else _store_each(submitter, feed, bundle.entries)
+            )
         else:
             results = submitter.commit(lambda transaction: store_entries(transaction, submitter, feed, bundle.entries))
     return BundleResult(bundle.type, tuple(results))
@@ -121,7 +130,7 @@ def store_bundle(
 def create(
     database: Database,
     study_id: str,
-    resource: SupportedType,
+    resource: str,
     body: bytes,
     *,
     if_none_exist: Identifier | None = None,
@@ -129,13 +138,14 @@ def create(
     now: int,
     client: str | None = None,
     full: bool = False,
+    own: OwnAddress = NOWHERE,
 ) -> EntryResult:
     """Store a resource, unless there is one with the identifier `if_none_exist`. Raises what `store_entries` raises."""
     feed = read_feed(database, study_id, secret, now)
     request = Request("POST", resource, resource, if_none_exist=if_none_exist)
     submitter = Submitter(database, study_id, FORMAT, now, feed, client, full=full)
     with submitter.refusals_counted():
-        entry = replace(read_resource(body, feed, resource), request=request)
+        entry = replace(read_resource(body, feed, resource, own), request=request)
         return _store_one(submitter, feed, entry)
 
 
@@ -143,7 +153,7 @@ def update(
     database: Database,
     study_id: str,
     resource: SupportedType,
-    logical_id: str,
+    named: str | Identifier,
     body: bytes,
     *,
     if_match: str | None = None,
@@ -152,8 +162,10 @@ def update(
     now: int,
     client: str | None = None,
     full: bool = False,
+    own: OwnAddress = NOWHERE,
 ) -> EntryResult:
-    """Store a resource under the identifier in its address: ours, or a client id.
+    """Store a resource under the identifier in its address: ours, or a client id. If it is named by an identifier of
+    its sender instead, it is the resource that has this identifier, or a new one.
 
     Raises `PreconditionFailed` if `if_match` names another version, or if the resource exists and must be `only_new`;
     `MalformedDocument` if its id is not that of the address; and what `store_entries` raises.
@@ -161,11 +173,14 @@ def update(
     feed = read_feed(database, study_id, secret, now)
     submitter = Submitter(database, study_id, FORMAT, now, feed, client, full=full)
     with submitter.refusals_counted():
-        read = read_resource(body, feed, resource)
-        if read.id != logical_id and not read.faults:
+        read = read_resource(body, feed, resource, own)
+        if isinstance(named, Identifier):
+            request = Request("PUT", resource, resource, read.id, if_match=if_match, condition=named)
+        elif read.id != named and not read.faults:
             code = FaultCode.MISSING if read.id is None else FaultCode.PATH_MISMATCH
             raise MalformedDocument(faults=[Fault(f"{read.place}.id", code)])
-        request = Request("PUT", f"{resource}/{logical_id}", resource, logical_id, if_match=if_match)
+        else:
+            request = Request("PUT", f"{resource}/{named}", resource, named, if_match=if_match)
         based_on = _version_in(body)
         entry = replace(read, request=request)
         return _store_one(submitter, feed, entry, based_on=based_on, only_new=only_new)
@@ -265,6 +280,9 @@ def _look_up(builder: RevisionBuilder, feed: Feed, entries: Sequence[Entry], ide
     leads = {name: ResourceKey(found.patient, *found[2:]) for name, found in named.items()}
     builder.load_patients({*names.patients, *[key.patient for key in (*leads.values(), *own_ids.values())]})
     patients = _patients(builder)
+    numbered = resources.numbered(connection, patients, numbers_in(entries, leads, feed.pseudonyms))
+    searched = [fact.key for facts in numbered.values() for fact in facts] if any(map(_is_searched, entries)) else []
+    wanted = resources_in(entries, builder.people, leads, own_ids).union(searched)
     unknown = [name for resource, name in names.client_ids - leads.keys() if resource == "Patient"]
     return StoredState(
         frozenset(builder.people),
@@ -273,9 +291,14 @@ def _look_up(builder: RevisionBuilder, feed: Feed, entries: Sequence[Entry], ide
         client_ids.erased_among(connection, study, builder.secret, unknown),
         own_ids,
         erased_own_ids,
-        resources.standing(connection, study, patients, resources_in(entries, builder.people, leads, own_ids)),
-        resources.numbered(connection, patients, numbers_in(entries, leads, feed.pseudonyms)),
+        resources.standing(connection, study, patients, wanted),
+        numbered,
     )
+
+
+def _is_searched(entry: Entry) -> bool:
+    """Whether an entry is a conditional update."""
+    return request_of(entry).condition is not None
 
 
 def _patients(builder: RevisionBuilder) -> list[resources.Patient]:
@@ -319,6 +342,13 @@ def store_each(
     return _store_each(Submitter(database, study_id, FORMAT, received_at, feed, client, pauses), feed, entries)
 
 
+def _store_or_read(submitter: Submitter, feed: Feed, entries: Sequence[Entry]) -> list[EntryResult]:
+    """Store each entry that does not ask to read."""
+    reading = {entry.index for entry in entries if request_of(entry).method == "GET" and not entry.faults}
+    stored = iter(_store_each(submitter, feed, [entry for entry in entries if entry.index not in reading]))
+    return [EntryResult(entry, "read") if entry.index in reading else next(stored) for entry in entries]
+
+
 def _store_each(submitter: Submitter, feed: Feed, entries: Sequence[Entry]) -> list[EntryResult]:
     def store(transaction: Transaction, group: Sequence[Entry]) -> list[EntryResult | ServiceError]:
         identities = Identities(transaction)
@@ -350,8 +380,12 @@ def _store_one(
 def _store_alone(
     transaction: Transaction, submitter: Submitter, feed: Feed, entry: Entry, identities: Identities
 ) -> EntryResult:
-    if request_of(entry).method == "GET" or any(fault == _unserved(entry) for fault in entry.faults):
-        return refused_entry(entry, MethodNotAllowed("A bundle may hold only POST, PUT and DELETE."))
+    if request_of(entry).method == "GET" and not entry.faults:
+        return refused_entry(entry, MethodNotAllowed("GET is answered over HTTP only, not in a file."))
+    if any(fault == _unserved(entry) for fault in entry.faults):
+        return refused_entry(
+            entry, MethodNotAllowed(f"{_entry_place(entry)}.request.method: {SERVED_IN_A_BATCH.words}")
+        )
     try:
         return store_entries(transaction, submitter, feed, [entry], identities=identities)[0]
     except Busy:
@@ -362,7 +396,11 @@ def _store_alone(
 
 def _unserved(entry: Entry) -> Fault:
     """The fault of an entry with an unsupported method."""
-    return Fault(f"Bundle.entry[{entry.index}].request.method", FaultCode.UNSUPPORTED, None, SERVED)
+    return Fault(f"{_entry_place(entry)}.request.method", FaultCode.UNSUPPORTED, None, SERVED)
+
+
+def _entry_place(entry: Entry) -> str:
+    return f"Bundle.entry[{entry.index}]"
 
 
 def _store_histories(

@@ -4,8 +4,9 @@ Times, units and numbers are shown as they were sent. A client that sends such a
 no place in R4 (the diagnosis, the course of an infusion) is not shown here; our own format shows everything.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from app.fhir.elements import TERMINOLOGY
 from app.timeline.drugs import RXNORM, drug_of
@@ -47,6 +48,16 @@ CAUSALITY = {
 }
 """The relations in the code system of R4; the others are shown with our own codes."""
 
+CATEGORY_SYSTEM = TERMINOLOGY + "observation-category"
+CATEGORIES = {"labs": "laboratory", "assessments": "exam"}
+"""The category of each kind of Observation."""
+SUBSETTED = {"system": TERMINOLOGY + "v3-ObservationValue", "code": "SUBSETTED"}
+"""Tag of a resource of which only some elements are shown."""
+_ALWAYS_SHOWN = frozenset(
+    {"resourceType", "id", "meta", "identifier", "status", "code", "subject", "actuality", "medicationCodeableConcept"}
+)
+"""Elements that R4 requires, and those by which the resource is known."""
+
 _WHY_NO_VALUE = {"entered-in-error": "error", "cancelled": "not-performed"}
 
 
@@ -64,6 +75,15 @@ def resource_of(version: StoredResource, named: str | None = None) -> dict[str, 
     return head | _WRITERS[version.kind](version.fact, {"reference": f"Patient/{version.patient}"})
 
 
+def part_of(resource: dict[str, Any], elements: str | None) -> dict[str, Any]:
+    """The resource with these elements only (`status,code`), and a tag that says so; all of it if none are named."""
+    if elements is None:
+        return resource
+    wanted = _ALWAYS_SHOWN.union(elements.split(","))
+    meta = {**resource["meta"], "tag": [*resource["meta"].get("tag", ()), SUBSETTED]}
+    return {name: value for name, value in resource.items() if name in wanted} | {"meta": meta}
+
+
 def etag_of(resource: StoredResource) -> str:
     """The ETag of a version of a resource."""
     return f'W/"{resource.version}"'
@@ -77,12 +97,17 @@ def searchset(
     total: int | None,
     revision: int,
     received_at: int,
+    elements: str | None = None,
 ) -> dict[str, Any]:
-    """A page of a search. `base` is the address of the facade, `links` are the addresses by relation, and `revision` is
-    the revision of all pages.
+    """A page of a search. `base` is the address of the facade, `links` are the addresses by relation, `revision` is the
+    revision of all pages, and `elements` are the elements to show.
     """
     entries = [
-        {"fullUrl": f"{base}/{each.type}/{each.id}", "resource": resource_of(each), "search": {"mode": "match"}}
+        {
+            "fullUrl": f"{base}/{each.type}/{each.id}",
+            "resource": part_of(resource_of(each), elements),
+            "search": {"mode": "match"},
+        }
         for each in resources
     ]
     bundle: dict[str, Any] = {
@@ -96,19 +121,31 @@ def searchset(
     return bundle | ({"entry": entries} if entries else {})
 
 
-def history_bundle(base: str, versions: Iterable[StoredResource], address: str, named: str) -> dict[str, Any]:
-    """The versions of one resource, newest first; `named` is the id to show.
+Made = Literal["POST", "PUT", "DELETE"]
+"""How a version was made."""
 
-    The entry of a version that is `gone` has no resource, as after a DELETE.
+
+def history_bundle(
+    base: str,
+    versions: Iterable[tuple[StoredResource, Made, bool]],
+    named: str,
+    *,
+    links: Mapping[str, str],
+    total: int,
+) -> dict[str, Any]:
+    """Versions of one resource, newest first, each with how it was made and whether it is the first one; `named` is the
+    id to show. `total` counts those of all pages.
+
+    The entry of a DELETE has no resource.
     """
-    entries = [_version(base, version, named) for version in versions]
-    return {
+    bundle: dict[str, Any] = {
         "resourceType": "Bundle",
         "type": "history",
-        "total": len(entries),
-        "link": [{"relation": "self", "url": address}],
-        "entry": entries,
+        "total": total,
+        "link": [{"relation": relation, "url": url} for relation, url in links.items()],
     }
+    entries = [_version(base, version, named, made, first=first) for version, made, first in versions]
+    return bundle | ({"entry": entries} if entries else {})
 
 
 def _patient(version: StoredResource) -> dict[str, Any]:
@@ -117,8 +154,15 @@ def _patient(version: StoredResource) -> dict[str, Any]:
         identifier=[{"system": SUBJECT_SYSTEM, "value": version.patient}],
         gender=stated["sex"].strip('"') if "sex" in stated else None,
         birthDate=stated.get("birth_year"),
+        deceasedDateTime=_died(stated["ended"]) if "ended" in stated else None,
         link=[_link(stated[MERGED_INTO].strip('"'))] if MERGED_INTO in stated else None,
     )
+
+
+def _died(ended: str) -> str | None:
+    """The day of death of a patient whose participation ended with it."""
+    stated = json.loads(ended)
+    return str(stated["date"]) if stated["reason"] == "died" else None
 
 
 def _link(survivor: str) -> dict[str, Any]:
@@ -139,7 +183,7 @@ def _lab(fact: LabFact, subject: dict[str, Any]) -> dict[str, Any]:
         {"system": LOINC, "code": analyte.loinc, "display": analyte.name},
         {"system": OWN_SYSTEM, "code": fact.code},
     ]
-    return _observation(fact, "laboratory", {"coding": coding, "text": fact.code}, subject) | _given(
+    return _observation(fact, CATEGORIES["labs"], {"coding": coding, "text": fact.code}, subject) | _given(
         performer=None if fact.lab is None else [{"display": fact.lab}],
         valueQuantity=_quantity(value, fact.unit, fact.comparator),
         dataAbsentReason=_absent(value, fact.status),
@@ -150,7 +194,7 @@ def _lab(fact: LabFact, subject: dict[str, Any]) -> dict[str, Any]:
 def _assessment(fact: AssessmentFact, subject: dict[str, Any]) -> dict[str, Any]:
     coding = {"system": OWN_SYSTEM, "code": fact.code, "display": INSTRUMENTS[fact.code].name}
     scale = _quantity(fact.scale_max, "{score}")
-    return _observation(fact, "exam", {"coding": [coding], "text": fact.code}, subject) | _given(
+    return _observation(fact, CATEGORIES["assessments"], {"coding": [coding], "text": fact.code}, subject) | _given(
         valueQuantity=_quantity(fact.score, "{score}"),
         dataAbsentReason=_absent(fact.score, fact.status),
         referenceRange=None if scale is None else [{"high": scale, "text": "scale"}],
@@ -163,7 +207,7 @@ def _observation(
     return _given(
         identifier=[_numbered(fact)],
         status=fact.status,
-        category=[{"coding": [{"system": TERMINOLOGY + "observation-category", "code": category}]}],
+        category=[{"coding": [{"system": CATEGORY_SYSTEM, "code": category}]}],
         code=code,
         subject=subject,
         effectiveDateTime=fact.time or None,
@@ -293,14 +337,14 @@ _WRITERS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def _version(base: str, version: StoredResource, named: str) -> dict[str, Any]:
+def _version(base: str, version: StoredResource, named: str, made: Made, *, first: bool) -> dict[str, Any]:
     place = f"{version.type}/{named}"
-    method, status = ("DELETE", "204 No Content") if version.gone else ("PUT", "200 OK")
+    status = "204 No Content" if made == "DELETE" else "201 Created" if first else "200 OK"
     entry: dict[str, Any] = {"fullUrl": f"{base}/{place}"}
-    if not version.gone:
+    if made != "DELETE":
         entry["resource"] = resource_of(version, named)
     return entry | {
-        "request": {"method": method, "url": place},
+        "request": {"method": made, "url": version.type if made == "POST" else place},
         "response": {
             "status": status,
             "etag": etag_of(version),

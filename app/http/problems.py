@@ -330,8 +330,11 @@ def _is_search(path: str) -> bool:
 
 
 async def no_search_as_resource(request: Request) -> None:
-    """Refuse another method than that of a search at its address: `_search` is never the identifier of a resource."""
-    if _is_search(path_of(request.scope)) and not _is_search(str(request.scope["route"].path)):
+    """Refuse another method than that of a search at its address: `_search` is never the identifier of a resource. A
+    route that only refuses says itself what is wrong.
+    """
+    route = request.scope["route"]
+    if route.include_in_schema and _is_search(path_of(request.scope)) and not _is_search(str(route.path)):
         raise errors.MethodNotAllowed(headers={"Allow": ", ".join(allowed_methods(request))})
 
 

@@ -199,6 +199,26 @@ def row_of_write(first: int, last: int, salts: Iterable[bytes], at: int) -> Row:
             who.request, 1)  # fmt: skip
 
 
+def operations_of(connection: Connection, study: int, received: Iterable[int]) -> dict[int, str]:
+    """The operation that made each revision that a request made alone, of those received at these instants.
+
+    `study` is the key of the study.
+    """
+    return {
+        first: operation
+        for chunk in filled(set(received))
+        for operation, first, last in _operations(len(chunk)).rows(connection, study, *chunk)
+        if first is not None and first == last
+    }
+
+
+@cache
+def _operations(length: int) -> Query:
+    columns = audit.c.operation, audit.c.first_revision, audit.c.revision
+    clause = select(*columns).where(audit.c.chain == bindparam("study"), audit.c.at.in_(listed(length)))
+    return Query(clause, "study", *listed_names(length))
+
+
 def wrote(connection: Connection, study: int, rows: Sequence[Row]) -> None:
     """Store the rows of writes in their transaction. The caller holds the lock of the study."""
     _append(connection, study, rows)

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Table,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    true,
 )
 
 from app.errors import Erased
@@ -38,6 +40,8 @@ from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb"]
 PREFIXES: tuple[Prefix, ...] = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
 Scope = Literal["exact", "patient", "study"]
+Order = Literal["time", "received"]
+"""What resources may be sorted by: the time of the fact, or the revision that stored the version."""
 
 
 class Bound(NamedTuple):
@@ -69,7 +73,9 @@ class Criteria:
     """What a resource must meet. `None`, and empty `dates` and `updated`, exclude nothing.
 
     `patients` are identifiers of patients, `ids` are identifiers of resources, `codes` and `statuses` are words of the
-    vocabulary. `dates` compares the time of the fact, `updated` the time of receipt of the revision that stored it.
+    vocabulary, `kinds` kinds of facts. `dates` compares the time of the fact, `updated` the time of receipt of the
+    revision that stored it. Without an `order` resources are in the order of the tables; with `backwards` the latest
+    comes first.
     """
 
     resource: SupportedType
@@ -80,6 +86,9 @@ class Criteria:
     numbers: tuple[Number, ...] | None = None
     dates: tuple[Bound, ...] = ()
     updated: tuple[Bound, ...] = ()
+    kinds: tuple[str, ...] | None = None
+    order: Order | None = None
+    backwards: bool = False
 
 
 class _FactPlace(NamedTuple):
@@ -132,6 +141,8 @@ def search(
     prepared = _begin(connection, study_id, criteria, revision)
     if criteria.resource == "Patient":
         return _patients(prepared, after or "", limit)
+    if criteria.order is not None:
+        return _in_order(prepared, after, limit)
     start = None if after is None else _place(prepared, after)
     if after is not None and start is None:
         return []
@@ -175,6 +186,8 @@ def _kinds(criteria: Criteria) -> Iterator[str]:
     """The kinds of facts that may meet the criteria, in order."""
     for kind in KINDS_OF[criteria.resource]:
         words: Sequence[str] | None = _WORDS.get(kind)
+        if criteria.kinds is not None and kind not in criteria.kinds:
+            continue
         if criteria.codes is None or words is None or not set(words).isdisjoint(criteria.codes):
             yield kind
 
@@ -232,6 +245,87 @@ def _query(
         return Query(clause, "owner", "after")
     ordered = clause.order_by(patients.c.id, table.c.identity, table.c.added, table.c.ordinal)
     return Query(ordered.limit(bindparam("limit")), "owner", "after", "limit")
+
+
+def _in_order(prepared: _Search, after: str | None, limit: int) -> list[StoredResource]:
+    """The same in the order of the criteria. Equal ones are in the order of the tables.
+
+    There is no index for this: without patients or identifiers, it reads all facts of the study.
+    """
+    start = None if after is None else _sorted_place(prepared, after)
+    if after is not None and start is None:
+        return []
+    found: list[tuple[tuple[int, int], str, Row]] = []
+    for kind in _kinds(prepared.criteria):
+        table = FACTS[kind][0]
+        key = _sort_key(prepared.criteria, table)
+        order = [key, patients.c.id, table.c.identity, table.c.added, table.c.ordinal]
+        clause = _among_named(prepared, kind, select(*_columns(kind), key))
+        if start is not None:
+            value, place = start
+            rank = KINDS.index(kind) - KINDS.index(place.kind)
+            behind = [value, place.patient, place.identity, place.added, place.ordinal]
+            clause = clause.where(_beyond(order, behind) if rank == 0 else key >= value if rank > 0 else key > value)
+        query = Query(clause.order_by(*order).limit(bindparam("limit")), "study", "limit")
+        for row in query.rows(prepared.connection, prepared.study, limit):
+            found.append(((row[-1], KINDS.index(kind)), kind, row[:-1]))
+    found.sort(key=lambda each: each[0])  # it is stable
+    return _resources(prepared, [(kind, row) for _, kind, row in found[:limit]])
+
+
+def _among_named(prepared: _Search, kind: str, clause: Any) -> Any:  # noqa: ANN401 - statements of SQLAlchemy
+    """The facts of one kind that meet the criteria (parameter study)."""
+    table, criteria = FACTS[kind][0], prepared.criteria
+    clause = clause.select_from(patients.join(table, table.c.patient_key == patients.c.key))
+    clause = clause.where(patients.c.study == bindparam("study"), *_conditions(prepared, kind, table))
+    if criteria.patients is not None:
+        clause = clause.where(_among(patients.c.id, criteria.patients))
+    if criteria.ids is not None:
+        places = [place for name in criteria.ids if (place := _place(prepared, name)) is not None]
+        clause = clause.where(or_(false(), *[_is_at(table, place) for place in places if place.kind == kind]))
+    return clause
+
+
+def _is_at(table: Table, place: _FactPlace) -> ColumnElement[bool]:
+    return and_(
+        table.c.patient_key == place.key,
+        table.c.identity == literal(place.identity),
+        table.c.draw == literal(place.draw),
+    )
+
+
+def _sort_key(criteria: Criteria, table: Table) -> ColumnElement[Any]:
+    """What facts are sorted by, always ascending. A fact without a time comes last."""
+    at: ColumnElement[Any] = table.c.added
+    if criteria.order == "time":
+        at = func.coalesce(table.c.instant, table.c.day * DAY_MICROSECONDS)
+    if criteria.backwards:
+        at = -at
+    if criteria.order == "received":
+        return at
+    return case((or_(table.c.day == NO_DAY, at.is_(None)), literal(LATEST, BigInteger)), else_=at)
+
+
+def _sorted_place(prepared: _Search, name: str) -> tuple[int, _FactPlace] | None:
+    """What the resource with this identifier is sorted by, and its place; `None` if there is none."""
+    place = _place(prepared, name)
+    if place is None:
+        return None
+    table = FACTS[place.kind][0]
+    clause = select(_sort_key(prepared.criteria, table)).where(
+        _is_at(table, place), table.c.added == place.added, table.c.ordinal == place.ordinal
+    )
+    row = Query(clause).row(prepared.connection)
+    return None if row is None else (row[0], place)
+
+
+def _beyond(columns: Sequence[ColumnElement[Any]], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Whether a row is after these values, in the order of the columns."""
+    [first, *others], [value, *rest] = columns, values
+    here: ColumnElement[bool] = first > value
+    if not others:
+        return here
+    return or_(here, and_(first == value, _beyond(others, rest)))
 
 
 def _behind(table: Table, identity: Any, place: _FactPlace) -> ColumnElement[bool]:  # noqa: ANN401 - a parameter
@@ -392,14 +486,24 @@ def _patient_rows(prepared: _Search, after: str, limit: int) -> list[Row]:
         .scalar_subquery()
     )
     changed = func.coalesce(latest, patients.c.first_revision)
+    order = [patients.c.id]
+    behind: ColumnElement[bool] = patients.c.id > bindparam("after")
+    if criteria.order is not None:
+        key: Any = -changed if criteria.backwards else changed
+        order = [key, patients.c.id]
+        here = select(key).where(patients.c.study == bindparam("study"), patients.c.id == bindparam("id"))
+        start = Query(here, "study", "id").row(prepared.connection, prepared.study, after)
+        if after and start is None:
+            return []
+        behind = true() if start is None else _beyond(order, [start[0], after])
     clause = select(patients.c.id, patients.c.key, changed).where(
         patients.c.study == bindparam("study"),
-        patients.c.id > bindparam("after"),
+        behind,
         patients.c.first_revision <= revision,
         *[_among(patients.c.id, names) for names in (criteria.ids, criteria.patients) if names is not None],
         *[_compare(changed, changed + 1, bound) for bound in prepared.updated],
     )
-    ordered = clause.order_by(patients.c.id).limit(bindparam("limit"))
+    ordered = clause.order_by(*order).limit(bindparam("limit"))
     return Query(ordered, "study", "after", "limit").rows(prepared.connection, prepared.study, after, limit)
 
 

@@ -270,6 +270,11 @@ class StudyAt:
         audit.was_read(self.id, [version.patient for version in known])
         return [version for version in known if version.added <= self.revision]
 
+    def operations(self, versions: Iterable[StoredResource]) -> dict[int, str]:
+        """The name of the operation that stored each of these versions, by its revision, as far as it is known."""
+        key = studies.study_key(self._connection, self.id)
+        return audit.operations_of(self._connection, key, {version.received_at for version in versions})
+
     def knows(self, patient: str) -> bool:
         """Whether the study has a patient with this identifier now, at its latest revision."""
         return (

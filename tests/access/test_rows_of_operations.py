@@ -11,11 +11,12 @@ from app.analyses import QUESTIONS
 from app.datasets.routes import NAMES
 from app.demo import TIMELINES
 from app.fhir.routes_about import MEASURED
+from app.fhir.search_parameters import SEARCHES
 from app.pages.charts import CHARTS
 from app.protocol.presets import RELATIVE_20
 from app.store.tables import audit
 from tests.api.examples import JSON, events, lab, make_study, timeline
-from tests.api.fhir_bodies import FHIR, ck, headache, infusion, patient, taken, whole
+from tests.api.fhir_bodies import FHIR, HOSPITAL, LAB, about, ck, headache, infusion, patient, taken, whole
 from tests.hl7v2.hl7v2_messages import OBX, oru
 
 HOME = "/v1/studies/trial"
@@ -39,12 +40,15 @@ ROWS["GET /v1/studies/{study}/comparisons/{other}"] = 2
 """One in the chain of each study."""
 ROWS |= dict.fromkeys((f"GET /v1/studies/{{study}}/report{suffix}" for suffix in ("", ".md", ".pdf")), 9)
 """One of the answers that the report is made of, and one of each of its charts."""
-ORDER = ("GET", "POST", "PUT", "DELETE")
+ORDER = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REPLACING = "PUT /v1/studies/{study}/patients/{patient}"
 FILES = {"GET /docs/files", "GET /pages/files/{digest}/{name}"}
 """The files of the documentation, which are no operation."""
-REFUSED = {"DELETE /fhir/{study}/Patient/{id}": 405}
+UNSUPPORTED = {each for each in NEEDS if each.endswith(("{rest:path}", "/_history", "${operation}", " /fhir/{study}"))}
+UNSUPPORTED -= {"POST /fhir/{study}", *(f"GET /fhir/{{study}}/{kind}/{{id}}/_history" for kind in SEARCHES)}
+REFUSED = {"DELETE /fhir/{study}/Patient/{id}": 405} | dict.fromkeys(UNSUPPORTED, 404)
 """What is always refused."""
+REPORT = {"resourceType": "DiagnosticReport", "status": "final", "subject": about(), "contained": [ck(number="r-1")]}
 MAKERS = {
     "Patient": patient,
     "Observation": lambda number="ck-1": ck(number=number),
@@ -84,6 +88,7 @@ class Requests:
             client.post(f"{HOME}/patients/P01/events", json={"patient": {"id": "P01"}, "infusions": [drip]})
         [pair] = [item["pair"] for item in client.get(f"{HOME}/set-aside").json()["items"] if "pair" in item]
         self.values["pair"] = pair["decide"].rpartition("/")[2]
+        self.values |= {"rest:path": "Encounter", "operation": "lastn", "type": "Observation"}
         self.known = {name: client.get(f"/fhir/trial/{name}").json()["entry"][0]["resource"] for name in MAKERS}
 
     def send(self, operation: str) -> Any:
@@ -92,6 +97,7 @@ class Requests:
         kind = next((name for name in MAKERS if f"/{name}" in path), None)
         address = path if kind is None else path.replace("{id}", self.known[kind]["id"])
         address = address.replace("/charts/{name}", "/charts/flow.json").replace("/docs/{name}", "/docs/tutorial")
+        address = address.replace("{id}", self.known["Observation"]["id"])
         version = {} if kind is None else {"version": self.known[kind]["meta"]["versionId"]}
         for name, value in (self.values | version).items():
             address = address.replace(f"{{{name}}}", value)
@@ -101,6 +107,9 @@ class Requests:
         """What is sent with it."""
         if path.endswith("_search"):
             return {"data": {"_count": "1"}}
+        if kind is not None and method == "PUT" and path.endswith(kind):
+            system = HOSPITAL if kind == "Patient" else LAB
+            return fhir(MAKERS[kind](f"up-{kind}")) | {"params": {"identifier": f"{system}|up-{kind}"}}
         if kind is not None and method in {"POST", "PUT"}:
             return fhir(self.known[kind] if method == "PUT" else MAKERS[kind](f"new-{kind}"))
         if "/analyses/" in path and method == "POST":
@@ -131,6 +140,9 @@ class Requests:
             "POST /v1/studies/{study}/hl7v2": {
                 "content": oru(OBX), "headers": {"Content-Type": "application/hl7-v2"}
             },
+            "POST /fhir/{study}/{type}/$validate": fhir(ck(number="v-1")),
+            "POST /fhir/{study}/{type}/{id}/$validate": fhir(self.known["Observation"]),
+            "POST /fhir/{study}/DiagnosticReport": fhir(REPORT),
             "POST /fhir/{study}": fhir(whole()),
             "POST /fhir/{study}/": fhir(whole()),
             "POST /v1/analyses": {"json": {"protocol": "seed-2008", "timelines": [timeline("X")]}, "headers": JSON},

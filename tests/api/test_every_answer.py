@@ -186,6 +186,12 @@ def resources(client: Documented) -> None:
         named = {name: value for name, value in resource.items() if name != "identifier"} | {"id": f"own-{number}"}
         for version in (named, named | changed):
             facade.put(version)
+        facade.send("POST", f"/{kind}/$validate", resource)
+        facade.send("POST", f"/{kind}/own-{number}/$validate", named)
+        fresh = fhir_bodies.named(f"u-{number}", fhir_bodies.HOSPITAL if kind == "Patient" else fhir_bodies.LAB)
+        upserted = resource | {"identifier": fresh[0] if kind == "AdverseEvent" else fresh}
+        for _ in "ab":
+            facade.send("PUT", f"/{kind}?identifier={fresh[0]['system']}|{fresh[0]['value']}", upserted)
         found = client.post(f"{facade.base}/{kind}/_search", data={"_count": "5"}).json()
         assert found["entry"]
         for entry in found["entry"]:
@@ -197,6 +203,11 @@ def resources(client: Documented) -> None:
             facade.delete(f"{kind}/own-{number}?rehearse=true")
             facade.delete(f"{kind}/own-{number}")
             facade.delete(f"{kind}/{found['entry'][0]['resource']['id']}", Prefer="return=OperationOutcome")
+    contained = {name: value for name, value in fhir_bodies.ck(5, "s-8").items() if name != "subject"} | {"id": "o"}
+    report = {"resourceType": "DiagnosticReport", "status": "final", "subject": fhir_bodies.about()}
+    for _ in "ab":
+        facade.post(report | {"contained": [contained]})
+    facade.send("POST", "/DiagnosticReport/$validate", report)
     for kind in ("batch", "transaction"):
         facade.post(fhir_bodies.bundle(fhir_bodies.entry(fhir_bodies.ck(1, "s-9")), type=kind))
 

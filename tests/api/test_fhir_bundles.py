@@ -163,7 +163,7 @@ def test_what_cannot_be_done_names_its_entry(trial):
     assert trial.revision() == 0
 
 
-@pytest.mark.parametrize("method", ["GET", "PATCH", "HEAD"])
+@pytest.mark.parametrize("method", ["PATCH", "HEAD"])
 def test_what_bundles_do_not_serve_refuses_a_transaction_and_is_405_in_a_batch(trial, method):
     asked = asks(method, "Observation/x")
     transaction = trial.post(bundle(entry(ck()), asked))
@@ -226,7 +226,7 @@ def test_an_empty_transaction_is_answered_and_changes_nothing(trial):
     assert trial.revision() == 0
 
 
-@pytest.mark.parametrize("kind", ["document", "searchset", "history", "message", "transaction-response"])
+@pytest.mark.parametrize("kind", ["document", "history", "message", "transaction-response"])
 def test_other_bundles_are_not_read(trial, kind):
     answer = trial.post(bundle(type=kind))
     assert (answer.status_code, issues(answer)) == (422, [("error", "not-supported", "Bundle.type")])

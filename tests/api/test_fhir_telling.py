@@ -16,15 +16,29 @@ def test_the_capability_statement_is_valid_and_holds_the_mapping(client):
     assert said["implementation"]["url"] == f"{BASE}{HOME}"
     [rest] = said["rest"]
     assert [each["type"] for each in rest["resource"]] == [
-        "Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent", "MeasureReport",
+        "Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent", "DiagnosticReport",
+        "MeasureReport",
     ]  # fmt: skip
     assert {each["code"] for each in rest["interaction"]} == {"transaction", "batch"}
-    for resource in rest["resource"][:-1]:
+    for resource in rest["resource"][:-2]:
+        for parameter in rest["searchParam"]:
+            value = {
+                "_count": 999,
+                "_sort": "_lastUpdated",
+                "_summary": "count",
+                "_elements": "status",
+                "_total": "none",
+            }
+            got(client, f"{resource['type']}?{parameter['name']}={value[parameter['name']]}")
+        assert resource["conditionalUpdate"]
         able = {each["code"] for each in resource["interaction"]}
         assert ("delete" in able) == (resource["type"] != "Patient")
         for parameter in resource["searchParam"]:
             asked = {"date": "ge2005", "token": "entered-in-error", "reference": "P01"}[parameter["type"]]
             got(client, f"{resource['type']}?{parameter['name']}={asked}")
+    assert [each["type"] for each in rest["resource"] if "operation" in each] == [
+        each["type"] for each in rest["resource"][:-1]
+    ]
     maps = {each["id"]: each for each in said["contained"]}
     assert {reference["valueReference"]["reference"] for reference in said["extension"]} == {
         f"#{name}" for name in maps

@@ -317,7 +317,7 @@ NOBODY = {"resourceType": "Patient", "active": "CANARY"}
             json.dumps({"resourceType": "Bundle", "type": "batch", "entry": [
                 {"resource": NOBODY, "request": {"method": "POST", "url": "Patient"}},
                 {"request": {"method": "GET", "url": "Patient/CANARY"}},
-            ]}), 422, "faults=method-not-allowed:1,no_subject:1", id="entries of a batch",
+            ]}), 422, "faults=no_subject:1,not-found:1", id="entries of a batch",
         ),
         pytest.param(
             "/v1/studies/trial/timelines", JSON, json.dumps([RIGHT]), 200, "", id="nothing refused"

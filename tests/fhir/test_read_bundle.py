@@ -12,6 +12,7 @@ from fhirclient.models.resource import Resource
 from app.errors import InvalidDocument, MalformedDocument, ServiceError, TooLarge
 from app.fhir.bundle_entries import Request
 from app.fhir.elements import R4_TYPES
+from app.fhir.own_address import OwnAddress
 from app.fhir.read_bundle import MOST_ENTRIES, read_bundle, read_line, read_resource
 from app.readers.json_timelines import read_timeline
 from app.readers.pseudonyms import Identifier
@@ -35,6 +36,8 @@ from tests.fhir.fhir_messages import (
 )
 
 PARAMETERS = {"resourceType": "Parameters"}
+HERE = "https://trial.example/fhir/t/"
+OWN = OwnAddress("t", authority="trial.example")
 
 
 def asked(method, url, resource=None, **more):
@@ -65,7 +68,7 @@ def refused(body):
         ({"resourceType": ["Bundle"]}, "resourceType", "unknown_value"),
         ({"resourceType": "Bundle"}, "Bundle.type", "missing"),
         ({"resourceType": "Bundle", "type": 1}, "Bundle.type", "wrong_type"),
-        ({"resourceType": "Bundle", "type": "searchset"}, "Bundle.type", "unsupported"),
+        ({"resourceType": "Bundle", "type": "history"}, "Bundle.type", "unsupported"),
         ({"resourceType": "Bundle", "type": "message"}, "Bundle.type", "unsupported"),
         ({"resourceType": "Bundle", "type": "batch", "entry": {}}, "Bundle.entry", "wrong_type"),
         ({"resourceType": "Bundle", "type": "batch", "implicitRules": "x"}, "Bundle.implicitRules", "unknown_modifier"),
@@ -115,13 +118,27 @@ def test_a_bundle_has_a_greatest_size():
             Request("POST", "Patient", "Patient", None, Identifier("", "P01")),
         ),
         (asked("DELETE", "AdverseEvent/1"), Request("DELETE", "AdverseEvent/1", "AdverseEvent", "1")),
-        (asked("GET", "Patient/1", ifNoneMatch='W/"4"'), Request("GET", "Patient/1", "Patient", "1")),
+        (
+            asked("GET", "Patient/1", ifNoneMatch='W/"4"'),
+            Request("GET", "Patient/1", "Patient", "1", if_none_match='W/"4"'),
+        ),
+        (
+            asked("PUT", "Patient?identifier=urn:mrn|P01", person(id=REMOVED)),
+            Request("PUT", "Patient?identifier=urn:mrn|P01", "Patient", condition=Identifier("urn:mrn", "P01")),
+        ),
+        (
+            asked("PUT", "Observation?identifier=a%7Cb", ck()),
+            Request("PUT", "Observation?identifier=a%7Cb", "Observation", "ck-1", condition=Identifier("a", "b")),
+        ),
+        (asked("POST", "/Observation", ck()), Request("POST", "Observation", "Observation")),
+        (asked("POST", f"{HERE}Observation", ck()), Request("POST", "Observation", "Observation")),
+        (asked("DELETE", "/fhir/t/AdverseEvent/1"), Request("DELETE", "AdverseEvent/1", "AdverseEvent", "1")),
         (asked("GET", "Patient?name=peter"), Request("GET", "Patient?name=peter", "Patient")),
         (asked("POST", "Device", {"resourceType": "Device"}), Request("POST", "Device", "Device")),
     ],
 )
 def test_a_request_is_read(entry, request_):
-    [read] = read_all(bundle(entry)).entries
+    [read] = read_bundle(json.dumps(bundle(entry)).encode(), feed(), OWN).entries
     assert (read.request, read.faults, read.resource) == (request_, (), request_.resource)
     if request_.method in {"GET", "DELETE"}:
         assert (read.place, read.statements, read.subject) == ("Bundle.entry[0]", (), None)
@@ -142,7 +159,11 @@ def test_a_request_is_read(entry, request_):
         (asked("POST", "Observation/ck-1", ck()), ".request.url", "unsupported"),
         (asked("POST", "ValueSet/$lookup", PARAMETERS), ".request.url", "unsupported"),
         (asked("POST", "https://elsewhere.example/Observation", ck()), ".request.url", "unsupported"),
-        (asked("PUT", "Patient?identifier=urn:mrn|P01", person()), ".request.url", "unsupported"),
+        (asked("PUT", "Patient?name=x", person()), ".request.url", "unsupported"),
+        (asked("PUT", "Patient?identifier=a|b&name=x", person()), ".request.url", "unsupported"),
+        (asked("PUT", "Patient", person()), ".request.url", "unsupported"),
+        (asked("PUT", "Patient/P01/_history/3", person()), ".request.url", "unsupported"),
+        (asked("POST", "//Observation", ck()), ".request.url", "unsupported"),
         (asked("DELETE", "Patient?identifier=123456"), ".request.url", "unsupported"),
         (asked("DELETE", "Patient"), ".request.url", "unsupported"),
         (asked("DELETE", "Folk/1"), ".request.url", "unsupported"),
@@ -168,10 +189,11 @@ def test_what_an_entry_may_not_request_is_reported_at_the_request(entry, place, 
     assert ("entry[1]" + place, code) in wrong(post(person()), entry)
 
 
-def test_entries_of_a_collection_ask_for_nothing():
-    assert wrong({"resource": ck()}, kind="collection") == []
-    assert wrong(post(ck()), kind="collection") == [("entry[0].request", "unsupported")]
-    assert wrong({}, kind="collection") == [("entry[0].resource", "missing")]
+@pytest.mark.parametrize("kind", ["collection", "searchset"])
+def test_entries_of_a_collection_and_of_the_answer_to_a_search_ask_for_nothing(kind):
+    assert wrong({"resource": ck(), "search": {"mode": "match"}}, kind=kind) == []
+    assert wrong(post(ck()), kind=kind) == [("entry[0].request", "unsupported")]
+    assert wrong({}, kind=kind) == [("entry[0].resource", "missing")]
 
 
 def test_a_bad_entry_says_nothing_and_takes_nothing_from_the_others():

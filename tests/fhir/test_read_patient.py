@@ -6,7 +6,10 @@ import pytest
 
 from app.fhir.bundle_entries import Reference
 from app.readers.pseudonyms import Identifier, Pseudonyms
+from app.readers.statements import history_of, readable
+from app.timeline.receipts import Note, NoteCode
 from tests.fhir.fhir_messages import (
+    LATEST,
     REMOVED,
     bundle,
     ck,
@@ -95,7 +98,8 @@ def test_a_detail_that_cannot_be_read_is_left_out_and_the_patient_is_kept(change
         ({"active": True}, []),
         ({"deceasedBoolean": False}, []),
         ({"deceasedBoolean": True}, ["deceased"]),
-        ({"deceasedDateTime": "2020-01-01"}, ["deceased"]),
+        ({"deceasedDateTime": "2020-01"}, ["deceased"]),
+        ({"deceasedDateTime": "2020-02-30"}, ["deceased"]),
         ({"active": False}, ["active"]),
         ({"link": [{"type": "seealso", "other": {"reference": "Patient/P02"}}]}, ["link"]),
         ({"link": [{"type": "refer", "other": {"reference": "Patient/P02"}}]}, ["link"]),
@@ -104,6 +108,33 @@ def test_a_detail_that_cannot_be_read_is_left_out_and_the_patient_is_kept(change
 def test_a_modifier_of_a_patient_that_is_not_stored_is_said_to_be_left_out(changes, details):
     assert left_out(person(**changes)) == details
     assert read(person(**changes)).statements == read(person()).statements
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("2020-01-31", "2020-01-31"),
+        ("2020-01-31T23:30:00-05:00", "2020-01-31"),
+        ("2020-01-31T23:30:00.125Z", "2020-01-31"),
+        ("2020-01-31T23:30", "2020-01-31"),
+    ],
+)
+def test_the_death_of_a_patient_ends_the_participation_on_the_day_that_is_written(written, day):
+    entry = read(person(deceasedDateTime=written, deceasedBoolean=REMOVED))
+    assert entry.statements[0].fields["ended"] == {"date": day, "reason": "died"}
+    history, faults = history_of("P01", entry.statements, LATEST)
+    assert faults == []
+    assert {each.identity: each.value for each in history.attributes}["ended"] == (
+        f'{{"date": "{day}", "reason": "died"}}'
+    )
+
+
+def test_a_death_in_the_future_is_left_out_and_the_rest_is_kept():
+    entry = read(person(deceasedDateTime="2031-01-01"))
+    history = readable("P01", entry.statements, LATEST)
+    assert {each.identity for each in history.attributes} == {"sex", "birth_year"}
+    [line] = history.aside
+    assert (line.place, line.notes) == ("Patient.deceasedDateTime", (Note(NoteCode.DETAIL_LEFT_OUT, "ended"),))
 
 
 def link(type="replaced-by", **other):

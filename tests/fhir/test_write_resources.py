@@ -62,7 +62,9 @@ def test_a_foreign_model_of_r4_accepts_the_bundles():
     valid(searchset("http://x/fhir/t", [], links={"self": "http://x"}, total=0, revision=17, received_at=AT))
     for each in everything:
         gone = StoredResource("P01", KEY, each.kind, each.fact, 18, AT, removed=True)
-        valid(history_bundle("http://x/fhir/t", [gone, each], "http://x/_history", each.id))
+        versions: list[Any] = [(gone, "DELETE", False), (each, "POST", True)]
+        valid(history_bundle("http://x/fhir/t", versions, each.id, links={"self": "http://x/_history"}, total=2))
+        valid(history_bundle("http://x/fhir/t", [], each.id, links={"self": "http://x/_history"}, total=0))
 
 
 def test_a_patient_is_shown_by_pseudonym_sex_and_year_of_birth_only():

@@ -194,6 +194,8 @@ class TestFormats:
             header=changed(MSH, f4=""),  # the sender would be the laboratory, which the other files do not name
         )
         collection = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": observation}]}
+        found_there = {"fullUrl": "https://ehr.example/Observation/1", "search": {"mode": "match"}}
+        searchset = collection | {"type": "searchset", "entry": [{**found_there, "resource": observation}], "total": 1}
         written = {
             "array.json": json.dumps(documents, indent=1),
             "one.json": json.dumps(documents[0], indent=1),
@@ -202,6 +204,8 @@ class TestFormats:
             "lines.fhir.ndjson": [observation],
             "bundle.json": json.dumps(collection, indent=1),
             "bundles.ndjson": [collection],
+            "found.json": json.dumps(searchset, indent=1),
+            "pages.ndjson": [searchset],
             "message.hl7": message,
         }
         found = {}
