@@ -44,6 +44,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         f"GET {_STUDY}/changes/stream",
         f"GET {_STUDY}/datasets", f"GET {_STUDY}/charts", f"GET {_FHIR}/metadata", "GET /v1/protocols",
         "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv", "GET /v1/templates/{kind}.csv",
+        "GET /v1/templates/tables.xlsx",
     ),
     Scope.INGEST: (
         f"PUT {_PATIENT}", f"POST {_PATIENT}/events", f"POST {_STUDY}/timelines", f"POST {_STUDY}/labs",

@@ -28,7 +28,7 @@ _STYLES = (
 """Style 0 is the usual one; style 1 is text (format 49)."""
 
 
-def written_workbook(sheets: Mapping[str, Iterable[Sequence[str]]]) -> bytes:
+def written_workbook(sheets: Mapping[str, Iterable[Sequence[str | None]]]) -> bytes:
     """A workbook with these sheets; the first row of each is its header, which stays in sight."""
     names = tuple(sheets)
     numbers = range(1, len(names) + 1)
@@ -71,7 +71,7 @@ def _relations(targets: Sequence[tuple[str, str]]) -> str:
     return f'<Relationships xmlns="{_PARTS}/relationships">{listed}</Relationships>'
 
 
-def _sheet(rows: Iterable[Sequence[str]]) -> str:
+def _sheet(rows: Iterable[Sequence[str | None]]) -> str:
     written = "".join(f"<row>{''.join(map(_cell, row))}</row>" for row in rows)
     return (
         f'<worksheet xmlns="{_MAIN}"><sheetViews><sheetView workbookViewId="0">'
@@ -81,7 +81,7 @@ def _sheet(rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _cell(text: str) -> str:
+def _cell(text: str | None) -> str:
     if not text:
         return '<c s="1"/>'
     return f'<c s="1" t="inlineStr"><is><t xml:space="preserve">{escape(text)}</t></is></c>'

@@ -35,7 +35,7 @@ _SHOWN = Accepts(form="a text, or a number or date that is shown as it is stored
 _VISIBLE = Accepts(form="visible sheets, rows and columns: show them, or delete what does not belong to the data")
 
 
-class Sheet(NamedTuple):
+class Worksheet(NamedTuple):
     """A sheet: its number in the workbook from 1, its name, the part that has its cells, and whether it is hidden.
 
     `part` is `None` for a chart or a dialog.
@@ -60,7 +60,7 @@ class Workbook:
         shared = parts.get("sharedStrings")
         self._texts: Sequence[str | None] = () if shared is None else self._shared_texts(shared)
 
-    def rows(self, sheet: Sheet, place: str = "") -> Iterator[tuple[int, Sequence[str]]]:
+    def rows(self, sheet: Worksheet, place: str = "") -> Iterator[tuple[int, Sequence[str]]]:
         """The rows with content, the header first, each with its number in the sheet. The rows below the header have
         at least as many cells as the header.
 
@@ -91,7 +91,7 @@ class Workbook:
             pass
         return parser.texts
 
-    def _sheets(self) -> Iterator[Sheet]:
+    def _sheets(self) -> Iterator[Worksheet]:
         targets = self._package.targets(self._package.workbook)
         number = 0
         for depth, element, attributes in self._package.elements(self._package.workbook):
@@ -105,7 +105,7 @@ class Workbook:
                     raise TooLarge(f"A workbook may have {MOST_SHEETS} sheets.")
                 kind, part = targets.get(attributes.get(f"{RELATIONS} id", ""), ("", ""))
                 hidden = attributes.get("state", "visible") != "visible"
-                yield Sheet(number, attributes.get("name", ""), part if kind == "worksheet" else None, hidden)
+                yield Worksheet(number, attributes.get("name", ""), part if kind == "worksheet" else None, hidden)
 
 
 def hidden_sheet(place: str) -> Fault:
