@@ -280,7 +280,7 @@ def import_(
     files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Files of any format and size.")],
     study: Annotated[str, typer.Option(help="Study that their content goes to.")],
     format: Annotated[
-        Literal["auto", "timelines", "ndjson", "csv", "fhir", "hl7v2"],
+        Literal["auto", "timelines", "ndjson", "csv", "xlsx", "fhir", "hl7v2"],
         typer.Option(help="Format of all files; `auto` detects it from name and content."),
     ] = "auto",
     rejects: Annotated[

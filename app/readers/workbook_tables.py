@@ -35,6 +35,8 @@ def sheets_by_kind(opened: BinaryIO, dialect: Dialect) -> Iterator[Sheet]:
         else:
             found[kind] = sheet
             faults += [hidden_sheet(place)] if sheet.hidden else []
+    if not workbook.sheets:
+        faults.append(Fault("/sheets", FaultCode.MISSING, None, _KINDS))
     if faults:
         raise InvalidDocument(faults=faults)
     for kind in KINDS_OF_TABLES:

@@ -32,6 +32,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _TRUE = frozenset({"1", "true"})
 _VALUE = Accepts(form="a value: copy the cells and paste them as values, or an empty cell")
 _SHOWN = Accepts(form="a text, or a number or date that is shown as it is stored; format the column as text or General")
+_HEADER = Accepts(form="a header, and below it the rows; delete a sheet that is not used")
 _VISIBLE = Accepts(form="visible sheets, rows and columns: show them, or delete what does not belong to the data")
 
 
@@ -83,7 +84,7 @@ class Workbook:
         if not parser.is_sheet:
             raise malformed("The part of a sheet has no sheet.", place)
         if not width:
-            raise InvalidDocument(faults=[Fault(place, FaultCode.EMPTY_SHEET)])
+            raise InvalidDocument(faults=[Fault(place, FaultCode.EMPTY_SHEET, None, _HEADER)])
 
     def _shared_texts(self, part: str) -> Sequence[str | None]:
         parser = _TextParser()

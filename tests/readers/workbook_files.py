@@ -48,11 +48,9 @@ def sheet(*rows, before="", after=""):
 
 def parts(sheets: Mapping[str, str], *, settings="", attributes: Mapping[str, Mapping[str, str]] | None = None):
     """The parts of a workbook with these sheets."""
-    attributes = attributes or {}
     numbered = list(enumerate(sheets, 1))
-    listed = "".join(
-        f'<sheet name="{name}" sheetId="{i}" r:id="r{i}" {attributes.get(name) or ""}/>' for i, name in numbered
-    )
+    own = {name: attributes_of((attributes or {}).get(name, {})) for name in sheets}
+    listed = "".join(f'<sheet name="{name}" sheetId="{i}" r:id="r{i}"{own[name]}/>' for i, name in numbered)
     related = "".join(
         f'<Relationship Id="r{i}" Type="{KINDS}/worksheet" Target="worksheets/sheet{i}.xml"/>' for i, _ in numbered
     )
