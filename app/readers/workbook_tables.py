@@ -7,9 +7,9 @@ then the sheet may have any name but that of another kind.
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from app.errors import Accepts, Fault, FaultCode, InvalidDocument
-from app.readers.table_kinds import KINDS_OF_TABLES, TableKind
-from app.readers.table_layout import Layout, OneKind
+from app.errors import Accepts, Fault, FaultCode, InvalidDocument, ServiceError
+from app.readers.table_kinds import KINDS_OF_TABLES, TableKind, kind_with
+from app.readers.table_layout import Layout, OneKind, plain
 from app.readers.table_rows import Dialect, GatheredRows
 from app.readers.tables import Sheet
 from app.readers.workbooks import Workbook, Worksheet, hidden_sheet
@@ -64,7 +64,21 @@ def only_sheet(opened: BinaryIO, dialect: Dialect, layout: Layout) -> Iterator[S
     yield Sheet(GatheredRows(workbook.rows(first)), layout)
 
 
+def kind_within(opened: BinaryIO) -> TableKind | None:
+    """The kind of the only sheet of a workbook, by its header; `None` if there are several sheets, if its name says the
+    kind, or if the workbook cannot be read.
+    """
+    try:
+        workbook = Workbook(opened, Dialect())
+        if len(workbook.sheets) != 1 or kind_named(workbook.sheets[0].name) is not None:
+            return None
+        header = next(workbook.rows(workbook.sheets[0]))
+    except ServiceError:
+        return None
+    return kind_with(list(map(plain, header[1])))
+
+
 def kind_named(name: str) -> TableKind | None:
     """The kind of table that the name of a sheet says, in any case, with blanks or hyphens for underscores."""
-    plain = "_".join(name.replace("-", " ").replace("_", " ").casefold().split())
-    return next((kind for kind in KINDS_OF_TABLES if kind == plain), None)
+    words = "_".join(name.replace("-", " ").replace("_", " ").casefold().split())
+    return next((kind for kind in KINDS_OF_TABLES if kind == words), None)
