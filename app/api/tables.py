@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.timelines import CSV, REFUSED_BATCH, BatchItem, Facts, LabRow, batch_reply
+from app.api.timelines import CSV, EXAMPLES, REFUSED_BATCH, BatchItem, Facts, LabRow, batch_reply
 from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, NotFound, NothingKept
 from app.http.authentication import Client
 from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, media_type
@@ -308,7 +308,12 @@ async def get_table_template(
 
 
 def template_rows(kind: TableKind) -> list[list[str | None]]:
-    """Two invented rows, which the service accepts: one with every column, one with those that are required."""
+    """Invented rows that the service accepts: one with every column, one with those that are required. Those of results
+    are the rows of their own template.
+    """
+    if kind == "labs":
+        cells = ([row.get(name) for name in COLUMNS_OF[kind]] for row in EXAMPLES)
+        return [[None if cell is None else str(cell) for cell in row] for row in cells]
     full = {name: _example(kind, name) for name in COLUMNS_OF[kind] if name != "merged_into"}
     brief = {name: full[name] for name in REQUIRED_OF[kind]} | {PATIENT: "P02"}
     return [[row.get(name) for name in COLUMNS_OF[kind]] for row in (full, brief)]

@@ -105,7 +105,7 @@ class LoadOutcome:
     @property
     def was_refused(self) -> bool:
         """Whether the file was refused as a whole."""
-        return bool(self.problems) and not self.facts.total() and not self.items
+        return bool(self.problems or self.reasons) and not self.facts.total() and not self.items
 
     @property
     def kept_nothing(self) -> bool:
