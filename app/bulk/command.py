@@ -78,7 +78,8 @@ def import_files(files: Sequence[Path], given: Format | None, into: Into, reject
         )
     typer.echo(_summary(len(files), counts, facts, left_alone))
     if count_refused and rejects is not None:
-        typer.echo(f"What was refused: {rejects}; why: {reasons_of(rejects)}")
+        why = f"What was refused: {rejects}; why" if rejects.exists() else "Why it was refused"
+        typer.echo(f"{why}: {reasons_of(rejects)}")
     return not count_refused
 
 

@@ -1,6 +1,7 @@
 """The cells of a workbook as texts: what is stored, exactly, and nothing that a person may not see or mean."""
 
 import io
+import tracemalloc
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -291,3 +292,18 @@ def test_every_fault_says_what_would_be_accepted():
         FaultCode.FORMULA, FaultCode.UNCLEAR_CELL, FaultCode.HIDDEN, FaultCode.MERGED_CELLS,
     }  # fmt: skip
     assert all(fault.accepts is not None and fault.accepts.form for fault in found)
+
+
+def test_rows_are_read_one_by_one_so_that_memory_does_not_grow_with_their_number():
+    def peak(count):
+        lines = ([f"P{n % 100:03}", "2005-04-10", "CK", str(n)] for n in range(count))
+        body = written_workbook({"labs": lines})
+        tracemalloc.start()
+        try:
+            opened = Workbook(io.BytesIO(body), Dialect())
+            assert sum(1 for _ in opened.rows(opened.sheets[0])) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(8_000) - peak(2_000) < 300_000
