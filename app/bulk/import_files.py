@@ -5,6 +5,7 @@ imports timelines, HL7 v2 messages, FHIR resources, tables and workbooks.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,7 @@ from app.readers.streams import Elements, Line, Lines
 from app.readers.table_kinds import kinds_like
 from app.readers.table_layout import Layout, OneKind, plain, planned
 from app.readers.table_rows import Dialect, Row
-from app.readers.workbook_tables import sheets_by_kind
+from app.readers.workbook_tables import sheets_of
 from app.store.engine import Database
 from app.submission.batches import ItemOutcome, facts_of, lost, store_sheets, store_table
 from app.submission.feeds import read_feed
@@ -370,7 +371,7 @@ def _import_workbook(file: Path, into: Into) -> Iterator[Step]:
     try:
         with file.open("rb") as opened:
             stored = store_sheets(
-                into.database, into.study, sheets_by_kind(opened, into.dialect), into.dialect,
+                into.database, into.study, sheets_of(opened, into.dialect, into.layout), into.dialect,
                 secret=into.secret, now=_now(), client=COMMAND, atomic=False, pauses=PAUSES, format="xlsx",
             )  # fmt: skip
     except ServiceError as error:
@@ -391,8 +392,11 @@ def _import_workbook(file: Path, into: Into) -> Iterator[Step]:
 
 
 def _rows_of(faults: Sequence[Fault]) -> str:
-    """The sheets and rows of faults in a workbook."""
-    named = dict.fromkeys(" row ".join(fault.pointer.split("/")[1:3]) for fault in faults)
+    """The rows of faults in a workbook, after the kinds of their sheets."""
+    found = (re.match(r"(?:/([a-z_]+))?/(\d+)", fault.pointer) for fault in faults)
+    named = dict.fromkeys(
+        " row ".join(filter(None, each.groups())) if each[1] else f"row {each[2]}" for each in found if each
+    )
     more = f" and {len(named) - MOST_LINES_NAMED} more" if len(named) > MOST_LINES_NAMED else ""
     return f"{', '.join(list(named)[:MOST_LINES_NAMED])}{more}" or "some rows"
 

@@ -64,6 +64,15 @@ def only_sheet(opened: BinaryIO, dialect: Dialect, layout: Layout) -> Iterator[S
     yield Sheet(GatheredRows(workbook.rows(first)), layout)
 
 
+def sheets_of(opened: BinaryIO, dialect: Dialect, layout: Layout | None) -> Iterator[Sheet]:
+    """The sheets of a file: the only one with this layout, or with that of the kind that its header shows; else each of
+    the kind that its name says.
+    """
+    if layout is None and (kind := kind_within(opened)) is not None:
+        layout = OneKind(kind)
+    return sheets_by_kind(opened, dialect) if layout is None else only_sheet(opened, dialect, layout)
+
+
 def kind_within(opened: BinaryIO) -> TableKind | None:
     """The kind of the only sheet of a workbook, by its header; `None` if there are several sheets, if its name says the
     kind, or if the workbook cannot be read.

@@ -72,6 +72,20 @@ def test_what_is_set_aside_is_named_by_sheet_and_row(here):
     assert not rejects.exists()
 
 
+def test_the_only_sheet_of_a_workbook_is_known_by_its_columns_or_by_what_is_declared(here):
+    named = [["patient", "drug", "start"], ["P01", "prednisolone", "2005-01-24"]]
+    read = here.run("import", here.write("a.xlsx", written_workbook({"Sheet1": named})), "--study", "trial")
+    assert (read.exit_code, read.stdout) == (0, "1 file: 1 created; facts: 1 kept.\n")
+    named[0] = ["Pat", "Drug", "From"]
+    file = here.write("b.xlsx", written_workbook({"Sheet1": named}))
+    assert here.run("import", file, "--study", "trial").exit_code == 1
+    options = ("--kind", "medications", "--columns", "Pat:patient,From:start")
+    read = here.run("import", file, "--study", "trial", *options)
+    assert (read.exit_code, read.stdout) == (0, "1 file: 1 unchanged; facts: 1 kept.\n")
+    bad = here.write("c.xlsx", written_workbook({"Sheet1": [*named, ["P01", "prednisolone", "24.1.2005"]]}))
+    assert "c.xlsx: row 3: /3/start bad_time" in here.run("import", bad, "--study", "trial", *options).stderr
+
+
 @pytest.mark.parametrize(
     ("name", "body", "told"),
     [
