@@ -5,12 +5,11 @@ seen is not the number that is stored (15 % is 0.15), it is not clear which one 
 """
 
 import re
-from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from app.errors import TooLarge
 from app.readers.csv_lines import digits
-from app.readers.table_dates import DateForm, written_in
+from app.readers.table_dates import DateForm, clock_of, counted_day, written_in
 from app.readers.workbook_package import MAIN, Package
 
 MOST_STYLES = 65_536
@@ -36,10 +35,6 @@ _LITERAL = re.compile(r'"[^"]*"|\\.|[_*].|\[(?!h+\]|m+\]|s+\])[^\]]*\]', re.IGNO
 """What a format writes as it is, its colours and conditions; `[h]` is a number of hours."""
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _SCALED = re.compile(r"[0#?],+(?![0#?,])")
-_DAYS: dict[bool, datetime] = {False: datetime(1899, 12, 30), True: datetime(1904, 1, 1)}  # noqa: DTZ001 - as in the cell
-_FIRST_DAY = {False: 61, True: 0}
-"""The first day whose number is clear. Before March 1900 the numbers count a 29 February 1900, which did not exist."""
-_LAST_DAY = 2_958_465
 
 
 def number_formats(package: Package, name: str | None) -> list[NumberFormat]:
@@ -95,14 +90,9 @@ def number_text(stored: str, format: NumberFormat, *, from_1904: bool, dates: Da
 
 
 def date_text(number: float, *, with_clock: bool, from_1904: bool, dates: DateForm) -> str | None:
-    """A number of days as a date in this form, with its clock time if it has one or is shown with one.
-
-    A number has a precision of a microsecond; a time is read to the millisecond.
-    """
-    if not _FIRST_DAY[from_1904] <= number < _LAST_DAY:
+    """A number of days as a date in this form, with its clock time if it has one or is shown with one."""
+    at = counted_day(number, from_1904=from_1904)
+    if at is None:
         return None
-    at = _DAYS[from_1904] + timedelta(milliseconds=round(number * 86_400_000))
-    day = written_in(dates, at.date())
-    if not with_clock and at.time() == datetime.min.time():
-        return day
-    return f"{day}T{at.time().isoformat('milliseconds' if at.microsecond else 'seconds')}"
+    clock = clock_of(at) or ("00:00:00" if with_clock else None)
+    return written_in(dates, at.date()) + (f"T{clock}" if clock else "")

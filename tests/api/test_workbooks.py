@@ -125,6 +125,22 @@ def test_a_day_that_the_workbook_counts_needs_no_form_and_a_text_the_declared_on
     assert [each["time"] for each in client.get(f"{home}/patients/P01").json()["labs"]] == ["2005-04-10", "2005-04-11"]
 
 
+@pytest.mark.parametrize(("dates", "number_"), [("excel-1900", 38453), ("excel-1904", 36991)])
+def test_a_number_of_days_is_a_date_where_that_is_declared(client, home, dates, number_):
+    lines = [["patient", "time", "product"], ["P01", number_, "IVIG"], ["P01", date(2005, 4, 12), "IVIG"]]
+    lines += [["P01", "2005-04-13", "IVIG"], ["P01", 60, "IVIG"], ["P01", 1, "IVIG"]]
+    undeclared = post(client, f"{home}/tables", made({"infusions": lines}), rehearse="true").json()
+    assert undeclared["facts"] == {"kept": 2, "not_applied": 0, "set_aside": 3, "not_ours": 0, "refused": 0}
+    post(client, f"{home}/tables", made({"infusions": lines}), dates=dates)
+    found = [each["time"] for each in client.get(f"{home}/patients/P01").json()["infusions"]]
+    early = {"excel-1900": [], "excel-1904": ["1904-01-02", "1904-03-01"]}[dates]
+    assert found == [*early, "2005-04-11", "2005-04-12", "2005-04-13"]
+    text = f"patient,time,product\nP02,{number_},IVIG\n".encode()
+    address = f"{home}/tables/infusions"
+    assert client.post(address, content=text, headers={"Content-Type": "text/csv"}, params={"dates": dates}).is_success
+    assert client.get(f"{home}/patients/P02").json()["infusions"][0]["time"] == "2005-04-11"
+
+
 def test_numbers_have_no_decimal_mark_and_texts_the_declared_one(client, home):
     lines = [LABS, ["P01", "2005-04-10", "CK", 1.5, "U/L", 163], ["P01", "2005-04-11", "CK", "2,5", "U/L", "163"]]
     assert post(client, f"{home}/tables", made({"labs": lines}), decimal=",").json()["facts"]["kept"] == 2
