@@ -23,6 +23,8 @@ LONGEST_CELL = 32_767
 """Greatest number of characters in a cell, as in the programs that write workbooks."""
 MOST_SHARED = 64_000_000
 """Greatest number of bytes of memory for the different texts of a workbook."""
+MOST_CHARACTERS = 32_000_000
+"""Greatest number of characters in all cells: many cells may share one long text, so that a small file has very many."""
 MOST_SHEETS = 100
 LAST_ROW = 1_048_576
 _C, _V, _F, _IS, _T, _ROW, _COL = (MAIN + name for name in ("c", "v", "f", "is", "t", "row", "col"))
@@ -55,6 +57,7 @@ class Workbook:
         self._package = Package(opened)
         self._dialect = dialect
         self._from_1904 = False
+        self._characters = 0
         self.sheets = tuple(self._sheets())
         parts = dict(self._package.targets(self._package.workbook).values())
         self._formats = number_formats(self._package, parts.get("styles"))
@@ -74,6 +77,9 @@ class Workbook:
         width = 0
         for _ in self._package.read(sheet.part, parser):
             for number, cells in parser.rows:
+                self._characters += sum(map(len, cells))
+                if self._characters > MOST_CHARACTERS:
+                    raise TooLarge(f"The cells of a workbook may have {MOST_CHARACTERS} characters.")
                 width = width or len(cells)
                 yield number, cells + [""] * (width - len(cells))
             parser.rows.clear()

@@ -211,6 +211,14 @@ def test_the_texts_that_cells_share_have_a_limit(monkeypatch):
     assert isinstance(refusal(changed(**{TEXTS: texts(*["<si><t>abc</t></si>"] * 1_000)})), TooLarge)
 
 
+def test_cells_that_share_a_long_text_are_counted_each(monkeypatch):
+    monkeypatch.setattr(workbooks, "MOST_CHARACTERS", 1_000_000)
+    long = texts(f"<si><t>{'x' * 30_000}</t></si>")
+    shared = cell("<v>0</v>", t="s")
+    assert isinstance(refusal(workbook(row("a"), *[row(shared)] * 40, **{TEXTS: long})), TooLarge)
+    read(workbook(row("a"), *[row(shared)] * 30, **{TEXTS: long}))
+
+
 @pytest.mark.parametrize("last", ["GJI1", "XFD1", "NTP1", "ZZZ1"])
 def test_a_million_columns_are_not_read(last):
     found = refusal(workbook(row(text("a", "A1"), text("b", last), r="1")))

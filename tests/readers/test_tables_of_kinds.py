@@ -15,7 +15,7 @@ from app.readers.table_dates import DATE_FORMS, forms_of, time_in, written_in
 from app.readers.table_kinds import COLUMNS_OF, KINDS_OF_TABLES, REQUIRED_OF
 from app.readers.table_layout import Layout, OneKind, TableMapping, one_kind
 from app.readers.table_rows import MOST_COLUMNS, Dialect, GatheredRows
-from app.readers.tables import PatientResults, read_rows, read_table
+from app.readers.tables import PatientResults, Sheet, read_sheets, read_table
 from app.timeline.facts import History
 from tests.api.demonstration_tables import MAPPING, rows, written
 from tests.readers.refusals import told
@@ -365,7 +365,7 @@ def test_the_rows_of_a_sheet_are_read_as_those_of_a_text():
     gathered = GatheredRows(
         [(1, names), (2, [*EXAMPLES["infusions"].values()]), (3, ["P01", "2005-04-11", "IVIG", "x", "g/kg"])]
     )
-    [other] = read_rows(gathered, PLAIN, FEED, OneKind("infusions")).read()
+    [other] = read_sheets([Sheet(gathered, OneKind("infusions"))], PLAIN, FEED).read()
     assert other.history == results.history
     assert lines(other.history) == lines(results.history) == [("/3/dose", "set_aside", "bad_number")]
 
