@@ -24,7 +24,7 @@ LONGEST_CELL = 32_767
 MOST_SHARED = 64_000_000
 """Greatest number of bytes of memory for the different texts of a workbook."""
 MOST_CHARACTERS = 32_000_000
-"""Greatest number of characters in all cells: many cells may share one long text, so that a small file has very many."""
+"""Greatest number of characters in all cells. Many cells may share one long text: a small file may have very many."""
 MOST_SHEETS = 100
 LAST_ROW = 1_048_576
 _C, _V, _F, _IS, _T, _ROW, _COL = (MAIN + name for name in ("c", "v", "f", "is", "t", "row", "col"))
