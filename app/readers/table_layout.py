@@ -239,7 +239,7 @@ class PartOfRow:
         return Place(row, self.places)
 
 
-class Plan(NamedTuple):
+class RowPlan(NamedTuple):
     """What is read of each row: the cell with the patient and its place in a row, and the parts.
 
     `width` is the number of cells of a row, `unread` has the numbers of the columns that are not read.
@@ -252,7 +252,7 @@ class Plan(NamedTuple):
     unread: Sequence[int]
 
 
-def planned(header: Row, layout: Layout, dialect: Dialect) -> Plan:
+def planned(header: Row, layout: Layout, dialect: Dialect) -> RowPlan:
     """What is read of the rows below a header. Raises `InvalidDocument` with its faults, and `TooLarge`."""
     if len(header.cells) > MOST_COLUMNS:
         raise TooLarge(f"A table may have {MOST_COLUMNS} columns.")
@@ -335,13 +335,13 @@ def _faults_of_one(line: int, names: Sequence[str], layout: OneKind) -> Iterator
             )
 
 
-def _of_one(names: Sequence[str], layout: OneKind) -> Plan:
+def _of_one(names: Sequence[str], layout: OneKind) -> RowPlan:
     fields = [_field(name, layout) for name in names]
     cells = [(known, at) for at, known in enumerate(fields) if known and known != PATIENT]
     places = {name: f"/{name}" for name in (*COLUMNS_OF[layout.kind], *(known for known, _ in cells))}
     part = PartOfRow(layout.kind, cells, dict(layout.constants), {}, (), (), places)
     unread = [at for at, known in enumerate(fields, 1) if not known]
-    return Plan(len(names), fields.index(PATIENT), f"/{PATIENT}", (part,), unread)
+    return RowPlan(len(names), fields.index(PATIENT), f"/{PATIENT}", (part,), unread)
 
 
 def _faults(line: int, names: Sequence[str], mapping: TableMapping) -> Iterator[Fault]:
@@ -356,13 +356,13 @@ def _faults(line: int, names: Sequence[str], mapping: TableMapping) -> Iterator[
             yield Fault(f"/{line}/{again}", FaultCode.REPEATED_COLUMN)
 
 
-def _of_parts(names: Sequence[str], mapping: TableMapping) -> Plan:
+def _of_parts(names: Sequence[str], mapping: TableMapping) -> RowPlan:
     at = {name: place for place, name in enumerate(names)}
     patient = at[plain(mapping.patient)]
     parts = [_part(part, at) for part in mapping.parts]
     read = {patient, *(place for part in parts for _, place in (*part.cells, *((0, place) for place, _ in part.where)))}
     unread = [number for number, name in enumerate(names, 1) if at[name] not in read]
-    return Plan(len(names), patient, pointer(mapping.patient), parts, unread)
+    return RowPlan(len(names), patient, pointer(mapping.patient), parts, unread)
 
 
 def _part(part: TablePart, at: Mapping[str, int]) -> PartOfRow:

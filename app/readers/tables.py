@@ -18,7 +18,7 @@ from app.readers.pseudonyms import Identifier, no_patient
 from app.readers.statements import Feed, Skipped, Statement, described, history_of, left_out, readable
 from app.readers.table_cells import CellReader, Trouble, in_table_form, number_or_trouble
 from app.readers.table_kinds import VALUE_FIELDS, FactRows, PatientRows, RowReader, TableKind
-from app.readers.table_layout import LABS, Layout, PartOfRow, Plan, planned
+from app.readers.table_layout import LABS, Layout, PartOfRow, RowPlan, planned
 from app.readers.table_rows import Dialect, Row, RowSource, TableBody
 from app.timeline.facts import History
 from app.timeline.normalize import MOST_FAULTS
@@ -58,7 +58,7 @@ class _Planned:
 
     source: RowSource
     place: str
-    plan: Plan
+    plan: RowPlan
     readers: Sequence[tuple[PartOfRow, RowReader]]
 
     def at(self, row: Row) -> str:

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -186,3 +188,23 @@ def test_numbers_of_a_hospital_are_in_no_answer(migrated_file, tmp_path):
     assert "4711" not in answer.text
     assert "4712" not in answer.text
     assert all(item["patient"].startswith("s-") for item in answer.json()["items"])
+
+
+def blocks(language: str) -> list[str]:
+    """What the page of tables shows in this language, below the tables of results."""
+    page = (
+        (Path(__file__).parents[2] / "docs" / "csv.md").read_text(encoding="utf-8").split("# Tables of every kind")[1]
+    )
+    return [part.partition("```")[0] for part in page.split(f"```{language}\n")[1:]]
+
+
+def test_the_page_shows_what_is_answered(client, home):
+    table = next(block for block in blocks("") if block.startswith("Patient,drug"))
+    answer, declared = blocks("json")
+    address = f"{home}/tables/medications"
+    assert post(client, address, table, dates="DD.MM.YYYY").json() == json.loads(answer)
+    made = client.put("/v1/studies/ward", json=json.loads(declared))
+    assert made.status_code == 201, made.text
+    export = "record_id,redcap_repeat_instrument,sex,dx,blood_time,ck,ck_uln,ldh,ivig_date,ivig_dose\nP01,,1,2,,,,,,\n"
+    stored = post(client, "/v1/studies/ward/tables", export, mapping="redcap").json()
+    assert stored["facts"]["kept"] == 2
