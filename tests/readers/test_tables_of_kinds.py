@@ -203,6 +203,13 @@ def test_the_onset_of_an_event_may_be_a_month_or_a_year_in_the_declared_form(for
     assert fact.onset == onset
 
 
+@pytest.mark.parametrize("form", ["YYYY-MM-DD", "YYYY/MM/DD", "DD-MMM-YYYY"])
+def test_days_and_months_have_two_digits_where_the_form_says_so(form):
+    short = written_in(form, date(2005, 3, 6)).replace("06", "6")
+    [line] = only("medications", {"start": short}, dialect=Dialect(dates=form)).aside
+    assert line.reason == "bad_time"
+
+
 def test_times_without_an_offset_are_in_the_declared_zone():
     zone = Dialect(dates="DD.MM.YYYY", zone=ZoneInfo("Asia/Tokyo"))
     [fact] = only("infusions", {"time": "11.04.2005 09:30"}, dialect=zone).infusions
@@ -310,6 +317,10 @@ class TestMapping:
         [results] = table.read()
         assert table.skipped == {"row": 2}
         assert lines(results.history) == [("/2", "not_ours", "row"), ("/3", "not_ours", "row")]
+
+    def test_a_part_is_only_in_the_rows_of_its_instrument(self):
+        table = read_table(_export({"redcap_repeat_instrument": "diary", "drug": "x"}), MAPPED.dialect, FEED, MAPPED)
+        assert [lines(each.history) for each in table.read()] == [[("/2", "not_ours", "row")]]
 
     def test_a_word_that_is_not_declared_is_refused_with_those_that_are(self):
         [results] = read(_export({"sex": "3", "dx": "1"}), MAPPED, MAPPED.dialect)
