@@ -285,7 +285,7 @@ def import_(
     files: Annotated[list[Path], typer.Argument(help="Files of any format and size, or pipes.")],
     study: Annotated[str, typer.Option(help="Study that their content goes to.")],
     format: Annotated[
-        Literal["auto", "timelines", "ndjson", "csv", "fhir", "hl7v2"],
+        Literal["auto", "timelines", "ndjson", "csv", "xlsx", "fhir", "hl7v2"],
         typer.Option(help="Format of all files; `auto` detects it from name and content."),
     ] = "auto",
     rejects: Annotated[

@@ -68,6 +68,16 @@ class FaultCode(StrEnum):
     UNKNOWN_ENCODING = "unknown_encoding"
     REUSED_KEY = "reused_key"
     LETTERS_UNAVAILABLE = "letters_unavailable"
+    FORMULA = "formula"
+    UNCLEAR_CELL = "unclear_cell"
+    MERGED_CELLS = "merged_cells"
+    HIDDEN = "hidden"
+    UNKNOWN_SHEET = "unknown_sheet"
+    REPEATED_SHEET = "repeated_sheet"
+    EMPTY_SHEET = "empty_sheet"
+    MACROS = "macros"
+    EXTERNAL_LINK = "external_link"
+    ENCRYPTED = "encrypted"
 
 
 SENTENCES: dict[FaultCode, str] = {
@@ -123,6 +133,16 @@ SENTENCES: dict[FaultCode, str] = {
     FaultCode.LETTERS_UNAVAILABLE: "The message is refused and cannot be kept, because the directory of dead letters "
     "is full or cannot be used: send it again.",
     FaultCode.REUSED_KEY: "This Idempotency-Key was sent before, with another request; each request needs its own.",
+    FaultCode.FORMULA: "The cell has a formula. The result that is stored beside it may be old, so it is not read.",
+    FaultCode.UNCLEAR_CELL: "The cell has an error, or shows another value than it stores.",
+    FaultCode.MERGED_CELLS: "Cells are merged, so that it is not stated what all but the first of them say.",
+    FaultCode.HIDDEN: "The sheet, row or column is hidden. It is not clear whether it belongs to the data.",
+    FaultCode.UNKNOWN_SHEET: "The sheet has a name that is no kind of table, or is of another kind than asked for.",
+    FaultCode.REPEATED_SHEET: "Two sheets of the workbook are of the same kind.",
+    FaultCode.EMPTY_SHEET: "The sheet has no header.",
+    FaultCode.MACROS: "The workbook has macros.",
+    FaultCode.EXTERNAL_LINK: "The workbook has links to other files, or takes data from elsewhere.",
+    FaultCode.ENCRYPTED: "The workbook has a password.",
 }
 
 

@@ -12,7 +12,7 @@ EXAMPLES = {
     "a question": r"\bbaseline_table\b",
     "an interval method": r"\bjeffreys\b",
     "the baseline rule": r"\bflag_older_than_days\b",
-    "a format": r"\b(store_table|read_table)\b",
+    "a format": r"\b(store_table|read_table|store_sheets)\b",
     "a lab column": r"\blower_limit\b",
     "a parameter of all analyses": r"\bmultiplicity: Multiplicity\b|\bconventions\.multiplicity\b",
     "the text of a fault": r"This field is required",

@@ -48,6 +48,7 @@ _NEEDS: dict[Scope, tuple[str, ...]] = {
         f"GET {_STUDY}/changes/stream",
         f"GET {_STUDY}/datasets", f"GET {_STUDY}/charts", f"GET {_FHIR}/metadata", "GET /v1/protocols",
         "GET /v1/protocols/{protocol}", "GET /v1/templates/labs.csv", "GET /v1/templates/{kind}.csv",
+        "GET /v1/templates/tables.xlsx",
         *(f"GET {_FHIR}/{name}/{rest}" for name in _TYPES for rest in ("_history", "${operation}")),
         *(f"{method} {_FHIR}{rest}" for rest in ("", "/{rest:path}") for method in _METHODS
           if (method, rest) != _BUNDLE),

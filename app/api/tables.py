@@ -1,15 +1,17 @@
 """Routes for tables of every kind: a table of one kind, a table whose layout the study declares, and the templates."""
 
+from collections.abc import Iterator, Sequence
+from io import BytesIO
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from app.api.timelines import CSV, REFUSED_BATCH, BatchItem, CsvBody, Facts, LabRow, batch_reply
-from app.errors import Conflict, Erased, NotFound, NothingKept
+from app.api.timelines import CSV, EXAMPLES, REFUSED_BATCH, BatchItem, Facts, LabRow, batch_reply
+from app.errors import Conflict, Erased, Fault, FaultCode, InvalidDocument, NotFound, NothingKept
 from app.http.authentication import Client
-from app.http.dependencies import Flag, Now, State, StudyId, Writing
+from app.http.dependencies import Flag, Now, State, StudyId, Writing, body_of, media_type
 from app.http.idempotency import KeyedRoute
 from app.http.openapi import answers, reads, reference, refuses, specimen, text
 from app.http.problems import Proposed
@@ -18,12 +20,15 @@ from app.http.routing import Operations
 from app.readers.charsets import Charset
 from app.readers.csv_lines import lines
 from app.readers.table_dates import ISO, DateForm
-from app.readers.table_kinds import COLUMNS_OF, PATIENT, REQUIRED_OF, TableKind
-from app.readers.table_layout import one_kind
-from app.readers.table_rows import DecimalMark, Delimiter, Dialect
+from app.readers.table_kinds import COLUMNS_OF, KINDS_OF_TABLES, PATIENT, REQUIRED_OF, TableKind
+from app.readers.table_layout import Layout, TableMapping, one_kind
+from app.readers.table_rows import DecimalMark, Delimiter, Dialect, TableBody
+from app.readers.tables import Sheet
+from app.readers.workbook_tables import only_sheet, sheets_by_kind
+from app.readers.workbook_writer import XLSX, written_workbook
 from app.store.engine import Database
 from app.store.gc_pause import gc_paused
-from app.submission.batches import ItemStatus, TableOutcome, store_table
+from app.submission.batches import ItemStatus, TableOutcome, store_sheets
 from app.submission.feeds import mapping_of
 from app.timeline.document import ITEMS, AdverseEvent, Assessment, Ended, Infusion, Medication, Patient
 from app.timeline.zones import TimeZone
@@ -98,11 +103,25 @@ async def _dialect(
     return Dialect(between, decimal, words, dates, charset, ZoneInfo(time_zone) if time_zone else None)
 
 
+WorkbookOrCsv = Annotated[bytes, Depends(body_of(CSV, f"{CSV}; charset=utf-8", f"{CSV};charset=utf-8", XLSX))]
+_WORKBOOK = {"type": "string", "format": "binary", "description": "A workbook, up to 200 MB when it is unpacked."}
+
+
+def _sheets(request: Request, body: bytes, dialect: Dialect, layout: Layout) -> Iterator[Sheet]:
+    """The only table of a body: that of a CSV, or the only sheet of a workbook."""
+    if media_type(request) == XLSX:
+        return only_sheet(BytesIO(body), dialect, layout)
+    return iter([Sheet(TableBody(body, dialect), layout)])
+
+
 @router.post(
     "/v1/studies/{study}/tables/{kind}",
     operation_id="postTable",
     summary="Add a table of one kind",
-    openapi_extra=reads({CSV: _TABLE}, "A table: a header, then one fact or patient in each row."),
+    openapi_extra=reads(
+        {CSV: _TABLE, XLSX: _WORKBOOK},
+        "A table, or a workbook with one sheet: a header, then one fact or patient a row.",
+    ),
     responses={
         200: answers("One outcome for each patient.", reference(TableStored)),
         **refuses(NotFound, Conflict, Erased, reading=True),
@@ -116,7 +135,7 @@ def post_table(
     kind: Kind,
     state: State,
     store: Writing,
-    body: CsvBody,
+    body: WorkbookOrCsv,
     now: Now,
     client: Client,
     dialect: Annotated[Dialect, Depends(_dialect)],
@@ -146,18 +165,45 @@ def post_table(
     guessed.
     """
     layout = one_kind(_kind_of(kind), columns, constants)
-    stored = store_table(
-        store, study, body, dialect, layout, secret=state.settings.secret, now=now, client=client,
-        atomic=atomic == "true", full=receipt is not None,
+    stored = store_sheets(
+        store, study, _sheets(request, body, dialect, layout), dialect, secret=state.settings.secret, now=now,
+        client=client, atomic=atomic == "true", full=receipt is not None, format=_format(request),
     )  # fmt: skip
     return table_reply(request, store, study, stored)
+
+
+async def _workbook_dialect(
+    decimal: Annotated[
+        DecimalMark | None,
+        Query(description="The decimal mark of numbers that are texts; default `.`.", examples=[","]),
+    ] = None,
+    missing: Annotated[
+        str | None, Query(max_length=200, description="As for a table of one kind.", examples=["NA,-"])
+    ] = None,
+    dates: Annotated[
+        DateForm | None,
+        Query(description="The form of dates that are texts; default `YYYY-MM-DD`.", examples=["DD.MM.YYYY"]),
+    ] = None,
+    time_zone: Annotated[
+        TimeZone | None, Query(description="As for a table of one kind.", examples=["Asia/Tokyo"])
+    ] = None,
+) -> Dialect | None:
+    """How the texts of a workbook are written; `None` if nothing is declared."""
+    if (decimal, missing, dates, time_zone) == (None,) * 4:
+        return None
+    words = frozenset(word.strip() for word in (missing or "").split(","))
+    zone = ZoneInfo(time_zone) if time_zone else None
+    return Dialect(decimal=decimal or ".", missing=words, dates=dates or ISO, zone=zone)
 
 
 @router.post(
     "/v1/studies/{study}/tables",
     operation_id="postTables",
-    summary="Add a table whose layout the study declares",
-    openapi_extra=reads({CSV: text(CSV, {"type": "string"})}, "A table: a header, then the rows."),
+    summary="Add a workbook, or a table whose layout the study declares",
+    openapi_extra=reads(
+        {XLSX: _WORKBOOK, CSV: text(CSV, {"type": "string"})},
+        "A workbook with a sheet for each kind; with `mapping`, a table or a workbook with one sheet.",
+    ),
     responses={
         200: answers("One outcome for each patient.", reference(TableStored)),
         **refuses(NotFound, Conflict, Erased, reading=True),
@@ -170,25 +216,52 @@ def post_tables(
     study: StudyId,
     state: State,
     store: Writing,
-    body: CsvBody,
+    body: WorkbookOrCsv,
     now: Now,
     client: Client,
+    declared: Annotated[Dialect | None, Depends(_workbook_dialect)],
     mapping: Annotated[
-        str, Query(max_length=32, description="The name of the layout in the study's `tables`.", examples=["redcap"])
-    ],
+        str | None,
+        Query(max_length=32, description="The name of the layout in the study's `tables`.", examples=["redcap"]),
+    ] = None,
     atomic: Atomic = "false",
     receipt: ReceiptWanted = None,
 ) -> Response:
-    """Add facts of several kinds from one table, such as an export of REDCap. The study declares under `tables` how it
-    is written, and what its columns mean. Everything else is as for a table of one kind. Columns that the layout does
-    not name are not read: `unread` has their numbers.
+    """Add facts of several kinds at once. In a workbook, each sheet is a table of the kind that its name says; what is
+    said of a patient in all sheets is stored together. Places begin with the kind: `/labs/7/value`. With `mapping`, the
+    study declares under `tables` how one table is written and what its columns mean, such as an export of REDCap.
+    Columns that this layout does not name are not read: `unread` has their numbers. Everything else is as for a table
+    of one kind.
+
+    A number in a cell is read as it is stored, and a date as the workbook counts days. Refused are formulas, merged
+    cells, what is hidden, and cells that show another number than they store; nothing is stored then.
     """
-    layout = mapping_of(store, study, mapping)
-    stored = store_table(
-        store, study, body, layout.dialect, layout, secret=state.settings.secret, now=now, client=client,
-        atomic=atomic == "true", full=receipt is not None,
+    layout = None if mapping is None else mapping_of(store, study, mapping)
+    _check_declared(request, layout, declared)
+    if layout is None:
+        dialect = declared or Dialect()
+        sheets = sheets_by_kind(BytesIO(body), dialect)
+    else:
+        dialect = layout.dialect
+        sheets = _sheets(request, body, dialect, layout)
+    stored = store_sheets(
+        store, study, sheets, dialect, secret=state.settings.secret, now=now, client=client,
+        atomic=atomic == "true", full=receipt is not None, format=_format(request),
     )  # fmt: skip
     return table_reply(request, store, study, stored)
+
+
+def _check_declared(request: Request, layout: TableMapping | None, declared: Dialect | None) -> None:
+    """A table that is no workbook needs a mapping, and a mapping declares how it is written."""
+    if layout is None and media_type(request) != XLSX:
+        raise InvalidDocument(faults=[Fault("/query/mapping", FaultCode.MISSING)])
+    if layout is not None and declared is not None:
+        detail = "The mapping declares how the table is written."
+        raise InvalidDocument(faults=[Fault("/query/mapping", FaultCode.CONTRADICTION, detail)])
+
+
+def _format(request: Request) -> str:
+    return "xlsx" if media_type(request) == XLSX else "csv"
 
 
 def table_reply(request: Request, store: Database, study: str, stored: TableOutcome) -> Response:
@@ -197,6 +270,23 @@ def table_reply(request: Request, store: Database, study: str, stored: TableOutc
         request, store, study, stored.items, stored.short, stored.faults,
         rows=stored.rows, skipped=stored.skipped, unread=stored.unread,
     )  # fmt: skip
+
+
+@router.get(
+    "/v1/templates/tables.xlsx",
+    operation_id="getWorkbookTemplate",
+    summary="Read a template for a workbook",
+    responses={200: answers("The template.", {"type": "string", "format": "binary"}, media_type=XLSX), **refuses()},
+)
+async def get_workbook_template() -> Response:
+    """A workbook with a sheet for each kind, which has every column and two invented rows. All cells are texts, so that
+    a spreadsheet does not change what is typed. Fill it in, delete the invented rows, and post it to `/tables`.
+    """
+    sheets: dict[str, list[Sequence[str | None]]] = {}
+    for kind in KINDS_OF_TABLES:
+        sheets[kind] = [COLUMNS_OF[kind], *template_rows(kind)]
+    headers = {"Content-Disposition": 'attachment; filename="tables.xlsx"'}
+    return Response(written_workbook(sheets), headers=headers, media_type=XLSX)
 
 
 @router.get(
@@ -218,7 +308,12 @@ async def get_table_template(
 
 
 def template_rows(kind: TableKind) -> list[list[str | None]]:
-    """Two invented rows, which the service accepts: one with every column, one with those that are required."""
+    """Invented rows that the service accepts: one with every column, one with those that are required. Those of results
+    are the rows of their own template.
+    """
+    if kind == "labs":
+        cells = ([row.get(name) for name in COLUMNS_OF[kind]] for row in EXAMPLES)
+        return [[None if cell is None else str(cell) for cell in row] for row in cells]
     full = {name: _example(kind, name) for name in COLUMNS_OF[kind] if name != "merged_into"}
     brief = {name: full[name] for name in REQUIRED_OF[kind]} | {PATIENT: "P02"}
     return [[row.get(name) for name in COLUMNS_OF[kind]] for row in (full, brief)]

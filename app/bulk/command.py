@@ -170,7 +170,8 @@ def _print_result(files: int, tally: ImportTally, into: Into, rejects: Path | No
         typer.echo(f"Note: {which} without the first line of an export, so nothing says if it is whole.", err=True)
     typer.echo(f"{files} file{'s' if files > 1 else ''}: {tally.words}.")
     if tally.refused and rejects is not None:
-        typer.echo(f"What was refused: {rejects}; why: {reasons_of(rejects)}")
+        why = f"What was refused: {rejects}; why" if rejects.exists() else "Why it was refused"
+        typer.echo(f"{why}: {reasons_of(rejects)}")
 
 
 def _checked(files: Sequence[Path], given: Format | None, into: Into) -> list[Format]:

@@ -1,10 +1,11 @@
 """Import files: read the content of a file in parts and store it in the same way as the same content over HTTP.
 
 The file holds, in this order: what an import needs and reports (`Into`, `Step`, `Refusal`); `import_file`; and how it
-imports timelines, HL7 v2 messages, FHIR resources and tables.
+imports timelines, HL7 v2 messages, FHIR resources, tables and workbooks.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,8 +40,9 @@ from app.readers.streams import Elements, Line, Lines
 from app.readers.table_kinds import kinds_like
 from app.readers.table_layout import Layout, OneKind, plain, planned
 from app.readers.table_rows import Dialect, Row
+from app.readers.workbook_tables import sheets_of
 from app.store.engine import Database
-from app.submission.batches import ItemOutcome, facts_of, lost, store_table
+from app.submission.batches import ItemOutcome, facts_of, lost, store_sheets, store_table
 from app.submission.exports import Exports, ReadExport
 from app.submission.feeds import read_feed
 from app.submission.loop import PAUSES
@@ -126,6 +128,8 @@ def import_file(file: Path, format: Format, into: Into) -> Iterator[Step]:
             return _import_messages(file, into)
         case "csv":
             return _import_table(file, into)
+        case "xlsx":
+            return _import_workbook(file, into)
 
 
 def _import_timelines(file: Path, cutter: Cutter, unit: str, format: str, into: Into) -> Iterator[Step]:
@@ -391,6 +395,45 @@ def _store_table_part(step: Step, part: _TablePart, feed: Feed, into: Into) -> b
             lines = {int(fault.pointer.split("/")[1]) for fault in faults}
             _refuse_rows(step, [row for row in part.rows if row.line in lines], InvalidDocument(faults=faults))
     return True
+
+
+def _import_workbook(file: Path, into: Into) -> Iterator[Step]:
+    """Store a workbook, what all its sheets say of a patient together. What is refused is named by sheet and row: it
+    is corrected in the workbook, which may be imported again.
+    """
+    step = Step(file.stat().st_size)
+    _feed_for(into)  # raises before the first row if the study cannot store tables
+    try:
+        with file.open("rb") as opened:
+            stored = store_sheets(
+                into.database, into.study, sheets_of(opened, into.dialect, into.layout), into.dialect,
+                secret=into.secret, now=_now(), client=COMMAND, atomic=False, pauses=PAUSES, format="xlsx",
+            )  # fmt: skip
+    except ServiceError as error:
+        step.refuse("the workbook", None, error)
+        yield step
+        return
+    step.left_alone.update(stored.skipped)
+    step.facts += facts_of(stored.items)
+    for item in stored.items:
+        faults = [*item.error.faults] if item.error is not None else []
+        if item.receipt is not None:
+            faults += _set_aside(item.receipt)
+        if item.error is None and not lost(item):
+            step.counts[item.status] += 1
+        if faults or item.error is not None:
+            step.refuse(_rows_of(faults), None, item.error or InvalidDocument(faults=faults))
+    yield step
+
+
+def _rows_of(faults: Sequence[Fault]) -> str:
+    """The rows of faults in a workbook, after the kinds of their sheets."""
+    found = (re.match(r"(?:/([a-z_]+))?/(\d+)", fault.pointer) for fault in faults)
+    named = dict.fromkeys(
+        " row ".join(filter(None, each.groups())) if each[1] else f"row {each[2]}" for each in found if each
+    )
+    more = f" and {len(named) - MOST_LINES_NAMED} more" if len(named) > MOST_LINES_NAMED else ""
+    return f"{', '.join(list(named)[:MOST_LINES_NAMED])}{more}" or "some rows"
 
 
 def _refuse_rows(step: Step, rows: Sequence[Record], error: ServiceError) -> None:

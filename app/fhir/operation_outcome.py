@@ -83,6 +83,9 @@ ISSUE_TYPE_OF: dict[FaultCode, str] = {
     FaultCode.UNKNOWN_COLUMN: "structure",
     FaultCode.REPEATED_COLUMN: "structure",
     FaultCode.UNKNOWN_ENCODING: "structure",
+    **dict.fromkeys((FaultCode.FORMULA, FaultCode.UNCLEAR_CELL, FaultCode.MERGED_CELLS, FaultCode.HIDDEN), "value"),
+    **dict.fromkeys((FaultCode.UNKNOWN_SHEET, FaultCode.REPEATED_SHEET, FaultCode.EMPTY_SHEET), "structure"),
+    **dict.fromkeys((FaultCode.MACROS, FaultCode.EXTERNAL_LINK, FaultCode.ENCRYPTED), "not-supported"),
     FaultCode.REUSED_KEY: "conflict",
     FaultCode.LETTERS_UNAVAILABLE: "no-store",
 }

@@ -22,8 +22,8 @@ NOT_AUDITED = frozenset(
     {
         "home", "docs", "openapi_as_json", "openapi_as_yaml", "getLiveness", "getReadiness", "metrics",
         "listProblems", "getProblem", "listStudies", "getStudy", "getStudyProtocol", "listProtocols", "getProtocol",
-        "getLabsTemplate", "getTableTemplate", "listRevisions", "listDatasets", "getIntake", "fhirCapabilities",
-        "read_own_session",
+        "getLabsTemplate", "getTableTemplate", "getWorkbookTemplate", "listRevisions", "listDatasets", "getIntake",
+        "fhirCapabilities", "read_own_session",
         "planProportion", "planPairedChange", "planMedianTime", "verifyPublishedFigure", "askUnstored", "page_file",
         "sign_in", "sign_out", "getPrintedReport", "get_printed_report", "listCharts", "documentation_contents",
         "documentation_search", "documentation_page",

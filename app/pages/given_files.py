@@ -11,34 +11,58 @@ from typing import Any
 from app.http.openapi import JSON, NDJSON
 from app.readers.recognition import FORMATS, HEAD_BYTES, Format, format_named, format_within
 from app.readers.streams import without_mark
-from app.readers.table_kinds import REQUIRED_OF
+from app.readers.table_dates import ISO, DateForm
+from app.readers.table_kinds import TableKind, kind_with
+from app.readers.workbook_package import is_workbook
+from app.readers.workbook_tables import kind_within
+from app.readers.workbook_writer import XLSX
 
 KINDS: dict[Format, str] = {
-    "csv": "A table of laboratory results (CSV)",
+    "csv": "A table of one kind (CSV)",
+    "xlsx": "A workbook (XLSX)",
     "fhir": "FHIR R4 (a bundle, a resource, or one on each line)",
     "hl7v2": "HL7 v2 messages",
     "timelines": "Patient timelines of MyoResponse (JSON)",
     "ndjson": "Patient timelines of MyoResponse, one on each line (NDJSON)",
 }
 """The kinds of files in words, in the order in which they are offered."""
+TABLES: dict[TableKind, str] = {
+    "patients": "Patients",
+    "labs": "Laboratory results",
+    "assessments": "Assessments (MMT, ADL, ...)",
+    "infusions": "Infusions",
+    "medications": "Drugs",
+    "adverse_events": "Adverse events",
+}
+"""What the rows of each kind of table are about, in words."""
 DELIMITERS = {",": "a comma", ";": "a semicolon", "tab": "a tab"}
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
-    (b"PK\x03\x04", "This is a spreadsheet or an archive. Save the sheet as “CSV UTF-8” and drop that file."),
-    (b"\xd0\xcf\x11\xe0", "This is a spreadsheet of an old kind. Save the sheet as “CSV UTF-8” and drop that file."),
+    (
+        b"\xd0\xcf\x11\xe0",
+        "This is a workbook of an old kind or with a password. Save it as “Excel Workbook (.xlsx)” without a password, "
+        "and drop that file.",
+    ),
     (b"%PDF", "This is a PDF. Ask the sender for the data as CSV, FHIR, HL7 v2 or JSON."),
     (b"\x1f\x8b", "This file is compressed. Unpack it and drop what is inside."),
     (b"\xff\xfe", "This text is in UTF-16. Save it as UTF-8 and drop it again."),
     (b"\xfe\xff", "This text is in UTF-16. Save it as UTF-8 and drop it again."),
 )
-_TEXT = "This is no text. The service reads tables (CSV), FHIR, HL7 v2, JSON and NDJSON."
+_TEXT = "This is no text. The service reads workbooks (XLSX), tables (CSV), FHIR, HL7 v2, JSON and NDJSON."
 EMPTY = "The file is empty. Choose one that has content."
 NO_FILE = "No file was chosen. Choose one, then press the button again."
+UNKNOWN_TABLE = (
+    "It is not clear what the rows of this table are about, because its columns are not those of one template. Choose "
+    "it by hand."
+)
 UNKNOWN = "The kind of this file is not clear from its content or its name. Choose the kind by hand."
 
 
 @dataclass(frozen=True, slots=True)
 class GivenFile:
-    """A file, and how it is read. `format` is `None` if that is not clear; `objection` says why it cannot be read."""
+    """A file, and how it is read. `format` is `None` if that is not clear; `objection` says why it cannot be read.
+
+    `table` is the kind of a table, `None` of a workbook with a sheet for each kind. `dates` is the form of its dates.
+    """
 
     name: str
     body: bytes
@@ -46,6 +70,8 @@ class GivenFile:
     delimiter: str = ","
     decimal: str = "."
     missing: str = ""
+    dates: DateForm = ISO
+    table: TableKind | None = None
     objection: str | None = None
 
 
@@ -68,25 +94,28 @@ def looked_at(file: GivenFile) -> GivenFile:
     for signature, advice in _SIGNATURES:
         if head.startswith(signature):
             return replace(file, objection=advice)
+    if is_workbook(head):
+        return replace(file, format="xlsx", table=file.table or kind_within(io.BytesIO(file.body)))
     if b"\x00" in head:
         return replace(file, objection=_TEXT)
-    delimiter = _delimiter_of(head)
+    delimiter, table = _table_in(head)
     if file.format is None:
         format = format_within(io.BytesIO(file.body)) or ("csv" if delimiter else format_named(file.name))
         file = replace(file, format=format, objection=None if format else UNKNOWN)
-    if file.format == "csv" and not file.delimiter:
-        file = replace(file, delimiter=delimiter or ",")
+    if file.format == "csv":
+        file = replace(file, delimiter=file.delimiter or delimiter or ",", table=file.table or table)
+        file = replace(file, objection=None if file.table else UNKNOWN_TABLE)
     return file
 
 
-def _delimiter_of(head: bytes) -> str | None:
-    """The separator with which the first line has the names of all columns that a table needs."""
+def _table_in(head: bytes) -> tuple[str | None, TableKind | None]:
+    """The separator with which the first line names all columns that one kind of table needs, and that kind."""
     line = without_mark(head).splitlines()[0].decode("utf-8", "replace")
     for written, name in ((",", ","), (";", ";"), ("\t", "tab")):
-        cells = next(csv.reader([line], delimiter=written), [])
-        if {cell.strip().lower() for cell in cells}.issuperset(REQUIRED_OF["labs"]):
-            return name
-    return None
+        kind = kind_with([cell.strip().casefold() for cell in next(csv.reader([line], delimiter=written), [])])
+        if kind is not None:
+            return name, kind
+    return None, None
 
 
 def sendings(study: str, file: GivenFile, *, rehearse: bool) -> Iterator[Sending]:
@@ -94,9 +123,12 @@ def sendings(study: str, file: GivenFile, *, rehearse: bool) -> Iterator[Sending
     query = (("rehearse", "true"),) if rehearse else ()
     home = f"/v1/studies/{study}"
     match file.format:
-        case "csv":
-            dialect = (("delimiter", file.delimiter), ("decimal", file.decimal), ("missing", file.missing))
-            yield Sending(f"{home}/labs", (*query, *dialect), "text/csv", file.body)
+        case "csv" | "xlsx":
+            declared = (("decimal", file.decimal), ("missing", file.missing), ("dates", file.dates))
+            delimiter = (("delimiter", file.delimiter),) if file.format == "csv" else ()
+            kind = "" if file.table is None else f"/{file.table.replace('_', '-')}"
+            media_type = "text/csv" if file.format == "csv" else XLSX
+            yield Sending(f"{home}/tables{kind}", (*query, *delimiter, *declared), media_type, file.body)
         case "hl7v2":
             yield Sending(f"{home}/hl7v2", query, "application/hl7-v2", file.body)
         case "timelines":

@@ -5,11 +5,12 @@ from typing import Any, get_args
 
 from app.http.representations import Asked
 from app.pages.facts import lines_of
-from app.pages.given_files import DELIMITERS, KINDS
+from app.pages.given_files import DELIMITERS, KINDS, TABLES
 from app.pages.load_outcome import meaning, place_in_words
 from app.pages.page import Names, Page, PageReading, together
 from app.pages.wording import words
 from app.readers.recognition import Format
+from app.readers.table_dates import DATE_FORMS
 from app.store.decisions import Said
 from app.store.worklist import DismissalReason
 from app.timeline.same_facts import Decided
@@ -30,7 +31,8 @@ _SAID: dict[Decided, str] = {"same": "the same", "different": "different", "prov
 if DISMISSALS.keys() != set(get_args(DismissalReason)):
     raise AssertionError("every reason for a dismissal has its words")
 ITEMS_ARE: dict[Format, str] = {
-    "csv": "Patients", "fhir": "Resources", "hl7v2": "Messages", "timelines": "Timelines", "ndjson": "Lines",
+    "csv": "Patients", "xlsx": "Patients", "fhir": "Resources", "hl7v2": "Messages", "timelines": "Timelines",
+    "ndjson": "Lines",
 }  # fmt: skip
 """What the items of each kind of file are."""
 _DECLARATIONS = {
@@ -62,6 +64,8 @@ def form_of(asked: Asked, study: Mapping[str, Any]) -> dict[str, Any]:
         "kinds": KINDS,
         "items_are": ITEMS_ARE,
         "delimiters": DELIMITERS,
+        "tables": TABLES,
+        "date_forms": DATE_FORMS,
         "most_bytes": asked.state.settings.max_body_bytes,
         "outcome": None,
         "given": None,
@@ -117,7 +121,7 @@ async def worklist(reading: PageReading, names: Names) -> dict[str, Any]:
             {
                 **item,
                 "text": meaning(item["reason"]),
-                "where": place_in_words(item["place"]) if item["format"] == "csv" else item["place"],
+                "where": place_in_words(item["place"]) if item["format"] in {"csv", "xlsx"} else item["place"],
                 "pair": _pair(item["pair"]) if "pair" in item else None,
             }
             for item in listed["items"]

@@ -24,6 +24,8 @@ from app.pages.load_outcome import LoadOutcome
 from app.pages.routes import Text, asked_of, see_other, token_header
 from app.pages.site import answered, fault_page
 from app.readers.recognition import FORMATS
+from app.readers.table_dates import DATE_FORMS, ISO
+from app.readers.table_kinds import KINDS_OF_TABLES
 from app.readers.table_rows import DecimalMark
 from app.store.studies import FeedDefinition
 from app.timeline.same_facts import NAME_PATTERN
@@ -113,12 +115,14 @@ def _given(fields: dict[str, str], name: str, body: bytes) -> GivenFile:
         delimiter=delimiter if delimiter in {",", ";", "tab"} else "",
         decimal=decimal if decimal in get_args(DecimalMark) else ".",
         missing=fields.get("missing", "")[:200],
+        dates=next((form for form in DATE_FORMS if form == fields.get("dates")), ISO),
+        table=next((kind for kind in KINDS_OF_TABLES if kind == fields.get("table")), None),
     )
 
 
 async def _sent(asked: Asked, study: str, file: GivenFile, *, rehearse: bool, token: str) -> LoadOutcome:
     """What happened to a file."""
-    outcome = LoadOutcome(table=file.format == "csv")
+    outcome = LoadOutcome(table=file.format in {"csv", "xlsx"})
     for sending in await run_sync(lambda: list(sendings(study, file, rehearse=rehearse))):
         headers = [(b"content-type", sending.media_type.encode()), *token_header(token)]
         answer = await asked.send("POST", sending.path, sending.query, sending.body, headers)

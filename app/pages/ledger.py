@@ -11,7 +11,7 @@ from app.pages.wording import count, figure, percent, words
 MOST_ON_A_PAGE = "100"
 FORMATS = {
     "native-json": "JSON", "native-ndjson": "NDJSON", "fhir-r4": "FHIR R4", "hl7v2": "HL7 v2", "labs-csv": "CSV",
-    "csv": "CSV",
+    "csv": "CSV", "xlsx": "XLSX",
 }  # fmt: skip
 """What the formats of submissions are called."""
 _DID = {

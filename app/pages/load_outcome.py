@@ -105,7 +105,7 @@ class LoadOutcome:
     @property
     def was_refused(self) -> bool:
         """Whether the file was refused as a whole."""
-        return bool(self.problems) and not self.facts.total() and not self.items
+        return bool(self.problems or self.reasons) and not self.facts.total() and not self.items
 
     @property
     def kept_nothing(self) -> bool:
@@ -250,8 +250,15 @@ def _accepted(accepts: Mapping[str, Any] | None) -> str | None:
 
 
 def place_in_words(place: str) -> str:
-    """A place in a table as a person counts it; another place as it is."""
-    return re.sub(r"^((?:\S+ )?)/(\d+)/(\w+)$", r"\1line \2, column \3", place)
+    """A place in a table or a workbook as a person counts it; another place as it is."""
+    found = re.fullmatch(r"((?:\S+ )?)(?:/([a-z_]+))?/(\d+)(?:/(\S+))?", place)
+    if found is None:
+        return place
+    whose, sheet, row, column = found.groups()
+    if sheet == "sheets":
+        return f"{whose}sheet {row}"
+    line = f"line {row}" if sheet is None else f"sheet {sheet}, row {row}"
+    return f"{whose}{line}" + (f", column {column}" if column else "")
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

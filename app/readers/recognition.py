@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import BinaryIO, Literal, get_args
 
 from app.readers.streams import without_mark
+from app.readers.workbook_package import is_workbook
 
-Format = Literal["timelines", "ndjson", "csv", "fhir", "hl7v2"]
+Format = Literal["timelines", "ndjson", "csv", "xlsx", "fhir", "hl7v2"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 HEAD_BYTES = 65_536
 """How many bytes at the beginning are read to recognise the format."""
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".xls": "xlsx",
     ".hl7": "hl7v2",
     ".fhir.json": "fhir",
     ".fhir.ndjson": "fhir",
     ".fhir.jsonl": "fhir",
 }
+"""Workbooks of the kinds that are not read have the format of those that are: their reader says what is wrong."""
 _LINES = (".ndjson", ".jsonl")
 _RESOURCE = re.compile(rb'"resourceType"\s*:')
 
@@ -50,6 +55,8 @@ def format_within(opened: BinaryIO, name: str = "") -> Format | None:
     """The format of content by its first bytes; the name decides between one JSON document and many lines of them."""
     lower = name.lower()
     head = without_mark(opened.read(HEAD_BYTES)).strip()
+    if is_workbook(head):
+        return "xlsx"
     if head.lstrip(b"\x0b")[:3] in {b"MSH", b"FHS", b"BHS"}:
         return "hl7v2"
     if head[:1] == b"{" and _RESOURCE.search(head):

@@ -103,8 +103,8 @@ def time_accepted(form: DateForm) -> Accepts:
 @lru_cache(maxsize=64)
 def partial_accepted(form: DateForm) -> Accepts:
     """What a cell accepts that may have a month or a year alone."""
-    shorter = ", ".join(reversed(partial_forms(form)))
-    return Accepts(form=f"{shorter}, {form}, or with a T or a blank after it {CLOCK}")
+    listed = ", ".join([*reversed(partial_forms(form)), form])
+    return Accepts(form=f"{listed}, or with a T or a blank after it {CLOCK}")
 
 
 def in_table_form(fault: Fault, form: DateForm) -> Fault:

@@ -2,16 +2,33 @@
 
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Literal, NamedTuple, get_args
 
-DateForm = Literal["YYYY-MM-DD", "YYYY/MM/DD", "YYYYMMDD", "DD.MM.YYYY", "DD/MM/YYYY", "MM/DD/YYYY", "DD-MMM-YYYY"]
+DateForm = Literal[
+    "YYYY-MM-DD",
+    "YYYY/MM/DD",
+    "YYYYMMDD",
+    "DD.MM.YYYY",
+    "DD/MM/YYYY",
+    "MM/DD/YYYY",
+    "DD-MMM-YYYY",
+    "excel-1900",
+    "excel-1904",
+]
 DATE_FORMS: tuple[DateForm, ...] = get_args(DateForm)
 ISO: DateForm = "YYYY-MM-DD"
 """The form of our own documents, which a table has if it declares none."""
 CLOCK = "hh:mm[:ss[.s]][Z or +hh:mm], the offset at least where the study declares no time zone"
 
+COUNTED: dict[DateForm, bool] = {"excel-1900": False, "excel-1904": True}
+"""The forms in which a date is the number of its day, as spreadsheets count them; whether they count from 1904."""
+_DAYS: dict[bool, datetime] = {False: datetime(1899, 12, 30), True: datetime(1904, 1, 1)}  # noqa: DTZ001 - as in a cell
+_FIRST_DAY = {False: 61, True: 0}
+"""The first day whose number is clear. Before March 1900 the numbers count a 29 February 1900, which did not exist."""
+_LAST_DAY = 2_958_465
+_NUMBER = re.compile(r"[0-9]{1,7}(?:[.,][0-9]{1,20})?")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NUMBER_OF = {name: f"{number:02}" for number, name in enumerate(_MONTHS, 1)}
 _PARTS = {
@@ -40,6 +57,11 @@ def time_in(form: DateForm, written: str) -> WrittenTime | None:
 
     Whether there is such a day is not checked here.
     """
+    if form in COUNTED:
+        if not _NUMBER.fullmatch(written):
+            return time_in(ISO, written)
+        counted = counted_day(float(written.replace(",", ".")), from_1904=COUNTED[form])
+        return None if counted is None else WrittenTime(counted.date().isoformat(), clock_of(counted), None)
     shape = _times(form).fullmatch(written)
     if shape is None:
         return None
@@ -58,13 +80,33 @@ def partial_in(form: DateForm, written: str) -> str | None:
     return None
 
 
+def counted_day(number: float, *, from_1904: bool) -> datetime | None:
+    """The day of this number, with the time that its fraction is, to the millisecond: the number is no more precise.
+
+    `None` if there is no such day, or if it is not clear.
+    """
+    if not _FIRST_DAY[from_1904] <= number < _LAST_DAY:
+        return None
+    return _DAYS[from_1904] + timedelta(milliseconds=round(number * 86_400_000))
+
+
+def clock_of(at: datetime) -> str | None:
+    """The clock time of a day that was counted; `None` if there is none."""
+    if at.time() == datetime.min.time():
+        return None
+    return at.time().isoformat("milliseconds" if at.microsecond else "seconds")
+
+
 def forms_of(written: str) -> tuple[DateForm, ...]:
     """The forms in which a text is a date that exists."""
-    return tuple(form for form in DATE_FORMS if (time := time_in(form, written)) and _exists(time.day))
+    return tuple(
+        form for form in DATE_FORMS if form not in COUNTED and (time := time_in(form, written)) and _exists(time.day)
+    )
 
 
 def written_in(form: DateForm, day: date) -> str:
-    """A date in this form."""
+    """A date in this form; a date that is counted as in our own documents."""
+    form = ISO if form in COUNTED else form
     texts = {"YYYY": f"{day.year:04}", "MMM": _MONTHS[day.month - 1].upper(), "MM": f"{day.month:02}"}
     return _PART.sub(lambda part: texts.get(part[0], f"{day.day:02}"), form)
 
@@ -99,7 +141,9 @@ def _partials(form: DateForm) -> tuple[re.Pattern[str], ...]:
 
 
 def partial_forms(form: DateForm) -> tuple[str, ...]:
-    """A form without its days, and the year alone."""
+    """A form without its days, and the year alone; none where a number is a day."""
+    if form in COUNTED:
+        return ()
     return tuple(dict.fromkeys(_without_days(form))) if form != "YYYYMMDD" else ("YYYYMM", "YYYY")
 
 

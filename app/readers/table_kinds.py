@@ -80,6 +80,15 @@ def kinds_like(names: Sequence[str]) -> list[TableKind]:
     ]
 
 
+def kind_with(names: Sequence[str]) -> TableKind | None:
+    """The kind of a header with these plain names: the only one whose columns they are, or else the only one of which
+    they have all columns that are required, besides others.
+    """
+    exact = kinds_like(names)
+    named = exact or [kind for kind in KINDS_OF_TABLES[1:] if set(REQUIRED_OF[kind]).issubset(names)]
+    return named[0] if len(named) == 1 else None
+
+
 class RowReader(Protocol):
     """Reads the rows of one kind; `given` has the cells of a row that are not missing, by field."""
 

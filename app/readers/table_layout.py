@@ -234,9 +234,9 @@ class PartOfRow:
                 given = {each: cell for each, cell in given.items() if each != name}
         return given, troubles
 
-    def place(self, line: int) -> Place:
-        """The place of a row."""
-        return Place(f"/{line}", self.places)
+    def place(self, row: str) -> Place:
+        """The place of this part of a row that is at a place."""
+        return Place(row, self.places)
 
 
 class RowPlan(NamedTuple):

@@ -53,7 +53,7 @@ class Dialect:
 
 
 class Row(NamedTuple):
-    """A row: its number, its cells, and where it begins and ends in its source.
+    """A row: its number, its cells, where it begins and ends in its source, and the number of its sheet from 0.
 
     The number is the line of the text on which the row begins, or the number of the row in a sheet; both from 1.
     """
@@ -62,6 +62,7 @@ class Row(NamedTuple):
     cells: Sequence[str]
     begin: int = 0
     end: int = 0
+    sheet: int = 0
 
 
 class RowSource(Protocol):

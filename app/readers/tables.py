@@ -1,12 +1,12 @@
 """Reads tables: rows become statements about facts, those of each patient one history or one refusal.
 
-A table is a CSV (`read_table`), or rows that another reader gives (`read_rows`). Nothing about its dialect or its
+A table is a CSV (`read_table`), or rows that another reader gives (`read_sheets`). Nothing about its dialect or its
 columns is guessed from its content.
 """
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -41,18 +41,44 @@ class PatientResults(NamedTuple):
     error: ServiceError | None
 
 
-class _Rows:
-    """Rows of a source, each read when it is needed."""
+class Sheet(NamedTuple):
+    """The rows of a table: where they come from, what their columns are, and the place of the table in what was sent.
 
-    def __init__(self, source: RowSource, places: "array[int]") -> None:
-        self._source, self._places = source, places
+    The place is empty for a table that was sent by itself.
+    """
+
+    source: RowSource
+    layout: Layout
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A sheet whose header was read."""
+
+    source: RowSource
+    place: str
+    plan: RowPlan
+    readers: Sequence[tuple[PartOfRow, RowReader]]
+
+    def at(self, row: Row) -> str:
+        """The place of a row."""
+        return f"{self.place}/{row.line}"
+
+
+class _Rows:
+    """Rows of the sheets, each read when it is needed."""
+
+    def __init__(self, sheets: Sequence[_Planned], places: "array[int]") -> None:
+        self._sheets, self._places = sheets, places
 
     def __len__(self) -> int:
-        return len(self._places) // 3
+        return len(self._places) // 4
 
     def __iter__(self) -> Iterator[Row]:
         numbers = iter(self._places)
-        return map(self._source.row, numbers, numbers, numbers)
+        for sheet, line, begin, end in zip(numbers, numbers, numbers, numbers, strict=True):
+            yield self._sheets[sheet].source.row(line, begin, end)._replace(sheet=sheet)
 
 
 class _Read(NamedTuple):
@@ -65,28 +91,46 @@ class _Read(NamedTuple):
 
 @dataclass(slots=True)
 class ResultTable:
-    """The rows of a table by patient, in the order of their first rows."""
+    """The rows of a table, or of the sheets of a workbook, by patient, in the order of their first rows."""
 
     feed: Feed
     dialect: Dialect
-    plan: RowPlan
-    source: RowSource
     rows: int = 0
     skipped: Counter[Skipped] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     """The first faults of the rows that were read so far."""
-    _readers: list[tuple[PartOfRow, RowReader]] = field(init=False)
+    unread: Sequence[int] = ()
+    """The numbers of the columns that are not read."""
+    _sheets: list[_Planned] = field(default_factory=list)
     _rows: dict[str | None, "array[int]"] = field(default_factory=dict)
-    """Of each row three numbers: its line, and where it begins and ends in its source."""
+    """Of each row four numbers: its sheet, its line, and where it begins and ends in its source."""
     _patients: int = 0
     _left_out: int = 0
     _not_ours: dict[str | None, list[ReceiptLine]] = field(default_factory=dict)
     _subjects: dict[str | None, str | Trouble] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Make the readers of the parts of a row."""
+    def add(self, sheet: Sheet) -> None:
+        """Add the rows of a sheet, of which the first one is the header.
+
+        Raises what the source raises, `InvalidDocument` with the faults of the header, and `TooLarge` if there are more
+        rows or patients than one body may have.
+        """
+        rows = sheet.source.rows()
+        header = next(rows, None)
+        if header is None:
+            raise MalformedDocument("There is no header.", [Fault(sheet.place, FaultCode.MALFORMED)])
         cells = CellReader(self.dialect, self.dialect.zone or self.feed.zone)
-        self._readers = [(part, _reader_of(part.kind, self.feed, cells)) for part in self.plan.parts]
+        try:
+            plan = planned(header, sheet.layout, self.dialect)
+        except InvalidDocument as refusal:
+            faults = [fault.at(sheet.place + fault.pointer) for fault in refusal.faults]
+            raise InvalidDocument(refusal.detail, faults) from None
+        readers = [(part, _reader_of(part.kind, self.feed, cells)) for part in plan.parts]
+        number = len(self._sheets)
+        self._sheets.append(_Planned(sheet.source, sheet.place, plan, readers))
+        self.unread = self.unread or plan.unread
+        for row in rows:
+            self.take(row._replace(sheet=number) if number else row)
 
     def take(self, row: Row) -> None:
         """Add a row to its patient. What is not ours is counted, and is a line of the receipt of its patient.
@@ -96,35 +140,37 @@ class ResultTable:
         self.rows += 1
         ROWS.check(self.rows)
         check_time()
-        if len(row.cells) != self.plan.width:
-            self._add_fault(Fault(f"/{row.line}", FaultCode.RAGGED_ROW))
+        sheet = self._sheets[row.sheet]
+        place = sheet.at(row)
+        if len(row.cells) != sheet.plan.width:
+            self._add_fault(Fault(place, FaultCode.RAGGED_ROW))
             return
-        cell = row.cells[self.plan.patient].strip()
+        cell = row.cells[sheet.plan.patient].strip()
         subject = self._subject(None if cell == "" or cell in self.dialect.missing else cell)
         skipped: list[ReceiptLine] = []
         parts = 0
-        for part, reader in self._readers:
+        for part, reader in sheet.readers:
             given = part.given(row.cells, self.dialect.missing)
             if given is None:
                 continue
             parts += 1
             reason = reader.skipped(part.translated(given)[0] if part.words else given)
             if reason is not None:
-                skipped.append(_not_ours(part, reader, row.line, given, reason))
+                skipped.append(_not_ours(part, reader, place, given, reason))
         if not parts:
-            line = ReceiptLine(f"/{row.line}", Disposition.NOT_OURS, "row", sent=SentFact(""))
+            line = ReceiptLine(place, Disposition.NOT_OURS, "row", sent=SentFact(""))
             skipped.append(line)
         for line in skipped:
             self._skip(line, subject)
         ours = parts > len(skipped)
         if isinstance(subject, Trouble):
             if ours:
-                self._add_fault(Fault(f"/{row.line}{self.plan.patient_place}", *subject))
+                self._add_fault(Fault(f"{place}{sheet.plan.patient_place}", *subject))
             return
         rows = self._rows.setdefault(subject, array("L"))
         if ours:
             self._patients += not rows
-            rows.extend((row.line, row.begin, row.end))
+            rows.extend((row.sheet, row.line, row.begin, row.end))
         if self._patients > MOST_ITEMS:
             raise TooLarge(f"A table may hold {MOST_ITEMS} patients.")
 
@@ -136,7 +182,7 @@ class ResultTable:
         """
         unknown = list(self.faults)
         for subject, places in self._rows.items():
-            rows = _Rows(self.source, places)
+            rows = _Rows(self._sheets, places)
             if subject is None:
                 yield PatientResults(None, None, InvalidDocument(faults=unknown))
             elif len(rows) > MOST_ROWS_OF_ONE:
@@ -167,7 +213,7 @@ class ResultTable:
         for line, fault in zip(history.aside, map(self._in_table_form, found), strict=True):
             self._list_fault(fault)
             aside.append(line._replace(accepts=fault.accepts))
-        return self._placed(replace(history, aside=tuple(sorted(aside, key=_row_number))), rows)
+        return self._placed(replace(history, aside=tuple(sorted(aside, key=self._order))), rows)
 
     def _kept(self, read: _Read, row: Row) -> tuple[Statement | None, list[ReceiptLine]]:
         """The statement of a part of a row, unless it is set aside, and the lines of what is left out of it."""
@@ -205,7 +251,8 @@ class ResultTable:
     def _placed(self, history: History, rows: _Rows) -> History:
         """The history with the place of its patient: the cell in its first row."""
         place_of = history.place
-        patient = next((f"/{row.line}{self.plan.patient_place}" for row in rows), "")
+        first = ((self._sheets[row.sheet], row) for row in rows)
+        patient = next((f"{sheet.at(row)}{sheet.plan.patient_place}" for sheet, row in first), "")
         return replace(history, place=lambda kind, at: patient if kind == "patient" else place_of(kind, at))
 
     def _all_of(self, subject: str, rows: _Rows) -> PatientResults:
@@ -231,14 +278,22 @@ class ResultTable:
     def _parts_of(self, row: Row) -> Iterator[_Read]:
         """The parts of a row that are ours."""
         missing = self.dialect.missing
-        for part, reader in self._readers:
+        sheet = self._sheets[row.sheet]
+        for part, reader in sheet.readers:
             given = part.given(row.cells, missing)
             if given is None:
                 continue
             given, unlisted = part.translated(given) if part.words else (given, {})
             if reader.skipped(given) is None:
-                statement, troubles = reader.statement(given, part.place(row.line))
+                statement, troubles = reader.statement(given, part.place(sheet.at(row)))
                 yield _Read(given, statement, troubles | unlisted)
+
+    def _order(self, line: ReceiptLine) -> tuple[int, int]:
+        """The number of the sheet and of the row of a line of a receipt."""
+        _, first, *rest = line.place.split("/", 3)
+        if first.isdecimal():
+            return 0, int(first)
+        return next(at for at, sheet in enumerate(self._sheets) if sheet.place == f"/{first}"), int(rest[0])
 
     def _in_table_form(self, fault: Fault) -> Fault:
         return in_table_form(fault, self.dialect.dates)
@@ -279,18 +334,20 @@ def read_table(body: bytes, dialect: Dialect, feed: Feed, layout: Layout = LABS)
     cell does not end, `InvalidDocument` with all faults of the header, and `TooLarge`. `ResultTable.read` gives the
     faults of rows.
     """
-    return read_rows(TableBody(body, dialect), dialect, feed, layout)
+    return read_sheets([Sheet(TableBody(body, dialect), layout)], dialect, feed)
 
 
-def read_rows(source: RowSource, dialect: Dialect, feed: Feed, layout: Layout) -> ResultTable:
-    """The same of the rows of any source, of which the first one is the header. Raises what the source raises, too."""
-    rows = source.rows()
-    header = next(rows, None)
-    if header is None:
-        raise MalformedDocument("There is no header.", [Fault("", FaultCode.MALFORMED)])
-    table = ResultTable(feed, dialect, planned(header, layout, dialect), source)
-    for row in rows:
-        table.take(row)
+def read_sheets(sheets: Iterable[Sheet], dialect: Dialect, feed: Feed) -> ResultTable:
+    """The rows of all sheets by patient. Raises what `ResultTable.add` raises, the faults of all sheets together."""
+    table = ResultTable(feed, dialect)
+    faults: list[Fault] = []
+    for sheet in sheets:
+        try:
+            table.add(sheet)
+        except InvalidDocument as refusal:
+            faults += refusal.faults
+    if faults:
+        raise InvalidDocument(faults=faults[:MOST_FAULTS])
     return table
 
 
@@ -300,11 +357,7 @@ def _reader_of(kind: TableKind, feed: Feed, cells: CellReader) -> RowReader:
     return PatientRows(feed, cells) if kind == "patients" else FactRows(kind, feed, cells)
 
 
-def _not_ours(part: PartOfRow, reader: RowReader, line: int, given: Mapping[str, str], reason: Skipped) -> ReceiptLine:
+def _not_ours(part: PartOfRow, reader: RowReader, row: str, given: Mapping[str, str], reason: Skipped) -> ReceiptLine:
     sent = reader.not_ours(given, reason)
     name = VALUE_FIELDS[part.kind] if reason == "value" else reason
-    return ReceiptLine(part.place(line).of(name), Disposition.NOT_OURS, reason, sent=sent)
-
-
-def _row_number(line: ReceiptLine) -> int:
-    return int(line.place.split("/")[1])
+    return ReceiptLine(part.place(row).of(name), Disposition.NOT_OURS, reason, sent=sent)

@@ -10,8 +10,8 @@ from app.errors import Busy, Fault, InvalidDocument, ServiceError, Unavailable
 from app.readers.json_timelines import Item, together
 from app.readers.statements import Skipped
 from app.readers.table_layout import LABS, Layout
-from app.readers.table_rows import Dialect, RowSource, TableBody
-from app.readers.tables import PatientResults, read_rows
+from app.readers.table_rows import Dialect, TableBody
+from app.readers.tables import PatientResults, Sheet, read_sheets
 from app.store import erasure, ledger
 from app.store.engine import Database, Transaction
 from app.store.gc_pause import gc_paused
@@ -195,30 +195,25 @@ def store_table(
     Raises `NotFound` for an unknown study, `Conflict` where there is no secret for its identifiers, what `read_table`
     raises, and `Busy` where nothing was stored. With `atomic` it raises what is wrong with any row, and `Erased`.
     """
-    return store_rows(database, study, TableBody(body, dialect), dialect, layout, **how)
+    return store_sheets(database, study, [Sheet(TableBody(body, dialect), layout)], dialect, **how)
 
 
-def store_rows(
-    database: Database,
-    study: str,
-    source: RowSource,
-    dialect: Dialect,
-    layout: Layout,
-    **how: Unpack[StoringTable],
+def store_sheets(
+    database: Database, study: str, sheets: Iterable[Sheet], dialect: Dialect, **how: Unpack[StoringTable]
 ) -> TableOutcome:
-    """The same of the rows of any source, of which the first one is the header."""
+    """The same of the rows of one or more sheets; the rows of a patient in all of them are one item."""
     pauses = how.get("pauses", ())
     feed = patiently(lambda: read_feed(database, study, how["secret"], how["now"]), pauses)
     format, full = how.get("format", CSV), how.get("full", False)
     submitter = Submitter(database, study, format, how["now"], feed, how.get("client"), pauses, full)
     with gc_paused(), submitter.refusals_counted():
-        table = read_rows(source, dialect, feed, layout)
+        table = read_sheets(sheets, dialect, feed)
         if how["atomic"]:
             patients = list(table.read(strict=True))
             items = _store_together(submitter, patients, _refusal(patients), partial(_add, submitter))
         else:
             items = _store_each(submitter, table.read(), partial(_add_each, submitter))
-    return TableOutcome(tuple(items), table.rows, table.skipped, submitter.short, table.faults, table.plan.unread)
+    return TableOutcome(tuple(items), table.rows, table.skipped, submitter.short, table.faults, table.unread)
 
 
 def outcome_of(index: int, patient: str | None, result: ledger.Outcome | ServiceError) -> ItemOutcome:

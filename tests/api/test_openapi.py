@@ -193,6 +193,7 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "POST /v1/studies/{study}/labs": "postLabs",
         "GET /v1/templates/labs.csv": "getLabsTemplate",
         "GET /v1/templates/{kind}.csv": "getTableTemplate",
+        "GET /v1/templates/tables.xlsx": "getWorkbookTemplate",
         "POST /v1/studies/{study}/tables": "postTables",
         "POST /v1/studies/{study}/tables/{kind}": "postTable",
         "POST /v1/studies/{study}/hl7v2": "postHl7v2",

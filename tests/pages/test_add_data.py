@@ -9,8 +9,10 @@ import tempfile
 import pytest
 
 from app.access.callers import Scope
+from app.readers.workbook_writer import written_workbook
 from app.timeline import receipts
 from tests.pages.test_sign_in import signed_in
+from tests.readers.workbook_files import cell, parts, row, sheet, zipped
 
 ADD = "/pages/studies/trial/add"
 HEADER = "patient,time,code,value,unit,upper_limit,id,source\n"
@@ -65,7 +67,7 @@ def revision(client):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (HEADER + KEPT, "A table of laboratory results (CSV) , cells separated by a comma"),
+        (HEADER + KEPT, "A table of one kind (CSV) : Laboratory results, cells separated by a comma"),
         ((HEADER + KEPT).replace(",", ";"), "cells separated by a semicolon"),
         ((HEADER + KEPT).replace(",", "\t"), "cells separated by a tab"),
         (MESSAGE, "HL7 v2 messages"),
@@ -75,7 +77,7 @@ def revision(client):
         ("[" + TIMELINE % 1 + "]", "Patient timelines of MyoResponse (JSON)"),
         ((TIMELINE % 1).replace(", ", ",\n"), "Patient timelines of MyoResponse (JSON)"),
         (TIMELINE % 1 + "\n" + TIMELINE % 2, "one on each line (NDJSON)"),
-        ("\ufeff" + HEADER + KEPT, "A table of laboratory results (CSV)"),
+        ("\ufeff" + HEADER + KEPT, "A table of one kind (CSV) : Laboratory results"),
     ],
 )
 def test_each_kind_is_found_from_the_content_and_kept(trial, content, said):
@@ -108,7 +110,73 @@ def test_a_table_with_many_facts_of_one_note_says_how_many(trial, monkeypatch):
     rows = [f"P01,2005-03-16T09:{minute}:00+09:00,CK,900,U/L,,b{minute},A\n" for minute in range(10, 18)]
     _, text = send(trial, HEADER + "".join(rows))
     assert "8 kept 0 not applied 0 set aside 0 not ours 0 refused" in text
-    assert "no_upper_limit 8 P01 /2; P01 /3; P01 /4 " in text
+    assert "no_upper_limit 8 P01 line 2; P01 line 3; P01 line 4 " in text
+
+
+TABLES = [
+    ("Patients", "patient,sex,birth_year\nP01,female,1953\n"),
+    ("Assessments", "Patient;Time;Code;Score;Scale_max\nP01;2005-03-16;MMT;62;100\n"),
+    ("Infusions", "patient,time,product,dose,unit\nP01,2005-04-11,IVIG,0.4,g/kg\n"),
+    ("Drugs", "patient\tdrug\tstart\tdose\tunit\nP01\tprednisolone\t2005-01-24\t50\tmg/d\n"),
+    ("Adverse events", "patient,term,onset\nP01,headache,2005-04-12\n"),
+]
+
+
+@pytest.mark.parametrize(("said", "table"), TABLES)
+def test_a_table_of_each_kind_is_found_from_its_columns_and_kept(trial, said, table):
+    status, text = send(trial, table)
+    assert (status, f"A table of one kind (CSV) : {said}" in text) == (200, True)
+    assert re.search(r"Facts [12] kept 0 not applied 0 set aside 0 not ours 0 refused", text)
+    assert "The study is at revision 1" in send(trial, table, do="load")[1]
+
+
+def test_the_form_of_dates_can_be_chosen(trial):
+    table = "patient,time,product,dose,unit\nP01,11.04.2005,IVIG,0.4,g/kg\n"
+    assert "P01 line 2, column time" in send(trial, table)[1]
+    assert "Facts 1 kept 0 not applied 0 set aside" in send(trial, table, dates="DD.MM.YYYY")[1]
+
+
+def workbook(**sheets):
+    return written_workbook({name: [line.split(",") for line in table.splitlines()] for name, table in sheets.items()})
+
+
+def test_a_workbook_says_what_each_row_becomes_by_sheet_row_and_column(trial):
+    body = workbook(Labs=HEADER + KEPT + NG, patients=TABLES[0][1], Infusions=TABLES[2][1])
+    status, text = send(trial, body, "study.xlsx")
+    assert (status, "A workbook (XLSX) , a sheet for each kind of table" in text) == (200, True)
+    assert "kept 0 not applied 1 set aside" in text
+    assert "P02 sheet labs, row 3, column unit" in text
+    assert revision(trial) == 0
+    status, text = send(trial, body, "study.xlsx", do="load")
+    assert "Patients: 1 created" in text
+    assert revision(trial) > 0
+    assert "Nothing changed: what counts was stored before." in send(trial, body, "study.xlsx", do="load")[1]
+    worklist = words(trial.get("/v1/studies/trial/set-aside", headers={"Accept": "text/html"}).text)
+    assert "sheet labs, row 3, column unit" in worklist
+
+
+def test_a_workbook_with_one_sheet_of_any_name_is_known_by_its_columns(trial):
+    status, text = send(trial, workbook(Sheet1=TABLES[4][1]), "x.xlsx", do="load")
+    assert (status, "A workbook (XLSX) : Adverse events" in text, revision(trial)) == (200, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (workbook(labs=HEADER + KEPT, notes="a\nb\n"), "sheet 2"),
+        (b"PK\x03\x04" + b"\0" * 99, "malformed What is accepted"),
+        (zipped(parts({"labs": sheet(row(*HEADER.split(",")), row(cell("<f>1</f>")))})), "sheet labs, row 2, column A"),
+        (zipped(parts({"labs": sheet(row("a"))}) | {"xl/vbaProject.bin": "x"}), "The workbook has macros. macros"),
+    ],
+    ids=["unknown", "damaged", "formula", "macros"],
+)
+def test_a_workbook_that_is_not_certain_is_refused_as_a_whole_with_its_reasons(trial, body, told):
+    for do in ("rehearse", "load"):
+        status, text = send(trial, body, "x.xlsx", do=do)
+        assert (status, "x.xlsx is refused as a whole: nothing is stored" in text) == (200, True)
+        assert told in text
+        assert "What is accepted" in text
+    assert revision(trial) == 0
 
 
 def test_messages_say_the_same(trial):
@@ -143,7 +211,8 @@ def test_a_line_that_is_refused_says_where_and_the_others_are_kept(trial):
     [
         (b"", "labs.csv", "The file is empty."),
         (b" \n \n", "labs.csv", "The file is empty."),
-        (b"PK\x03\x04" + b"\0" * 99, "labs.xlsx", "Save the sheet as “CSV UTF-8”"),
+        (b"\xd0\xcf\x11\xe0" + b"\0" * 99, "labs.xls", "Save it as “Excel Workbook (.xlsx)”"),
+        (b"a,b\n1,2\n", "labs.csv", "It is not clear what the rows of this table are about"),
         (b"%PDF-1.7", "labs.pdf", "This is a PDF."),
         (b"\x1f\x8b\x08", "labs.csv.gz", "Unpack it"),
         ((HEADER + KEPT).encode("utf-16"), "labs.csv", "Save it as UTF-8"),
@@ -168,7 +237,7 @@ def test_a_form_without_a_file_asks_for_one(trial):
 
 
 def test_a_table_without_its_columns_is_refused_as_a_whole_with_what_it_needs(trial):
-    status, text = send(trial, "a,b\n1,2\n", "labs.csv", do="load")
+    status, text = send(trial, "a,b\n1,2\n", "labs.csv", do="load", table="labs")
     assert status == 200
     assert "missing" in text
     assert "patient" in text

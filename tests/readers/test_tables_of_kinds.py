@@ -7,15 +7,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl.utils.datetime import CALENDAR_MAC_1904, CALENDAR_WINDOWS_1900, to_excel
 
 from app.errors import InvalidDocument, ServiceError, TooLarge
 from app.readers.pseudonyms import Pseudonyms
 from app.readers.statements import Feed
-from app.readers.table_dates import DATE_FORMS, forms_of, time_in, written_in
+from app.readers.table_dates import COUNTED, DATE_FORMS, forms_of, time_in, written_in
 from app.readers.table_kinds import COLUMNS_OF, KINDS_OF_TABLES, REQUIRED_OF
 from app.readers.table_layout import Layout, OneKind, TableMapping, one_kind
 from app.readers.table_rows import MOST_COLUMNS, Dialect, GatheredRows
-from app.readers.tables import PatientResults, read_rows, read_table
+from app.readers.tables import PatientResults, Sheet, read_sheets, read_table
 from app.timeline.facts import History
 from tests.api.demonstration_tables import MAPPING, rows, written
 from tests.readers.refusals import told
@@ -160,17 +161,29 @@ def test_an_assessment_without_a_score_is_not_ours_unless_it_is_withdrawn():
     assert (fact.status, fact.score) == ("cancelled", None)
 
 
-@pytest.mark.parametrize("form", DATE_FORMS)
+WRITTEN = [form for form in DATE_FORMS if form not in COUNTED]
+"""The forms of dates that are texts; in the others a date is a number."""
+
+
+@given(st.dates(date(1904, 1, 1), date(2200, 1, 1)), st.sampled_from([*COUNTED]))
+def test_a_day_that_is_counted_is_the_day_that_another_program_means(day, form):
+    epoch = CALENDAR_MAC_1904 if COUNTED[form] else CALENDAR_WINDOWS_1900
+    assert time_in(form, f"{to_excel(day, epoch):.0f}") == (day.isoformat(), None, None)
+    assert time_in(form, f"{to_excel(day, epoch) + 0.25:.2f}") == (day.isoformat(), "06:00:00", None)
+    assert time_in(form, written_in(form, day)) == (day.isoformat(), None, None)
+
+
+@pytest.mark.parametrize("form", WRITTEN)
 def test_a_date_is_read_in_the_declared_form_alone(form):
     day = date(2005, 3, 16)
     [fact] = only("medications", {"start": written_in(form, day)}, dialect=Dialect(dates=form)).medications
     assert fact.start_day == (day - date(1970, 1, 1)).days
-    for other in set(DATE_FORMS) - {form}:
+    for other in set(WRITTEN) - {form}:
         [line] = only("medications", {"start": written_in(other, day)}, dialect=Dialect(dates=form)).aside
         assert (line.place, line.reason, line.accepts.form) == ("/2/start", "bad_time", form)
 
 
-@given(st.dates(date(1900, 1, 1), date(2200, 1, 1)), st.sampled_from(DATE_FORMS))
+@given(st.dates(date(1900, 1, 1), date(2200, 1, 1)), st.sampled_from(WRITTEN))
 def test_a_date_that_is_written_in_a_form_is_read_in_it(day, form):
     assert time_in(form, written_in(form, day)) == (day.isoformat(), None, None)
     assert form in forms_of(written_in(form, day))
@@ -245,7 +258,7 @@ class TestDeclaredColumns:
         [results] = table.read()
         [fact] = results.history.assessments
         assert (fact.code, fact.time, fact.score, fact.scale_max) == ("MMT", "2005-03-16", 62, 100)
-        assert table.plan.unread == [4]
+        assert table.unread == [4]
 
     @pytest.mark.parametrize(
         ("columns", "constants", "found"),
@@ -297,7 +310,7 @@ class TestMapping:
         assert lines(results.history) == [("/2/ast", "set_aside", "bad_number")]
         assert results.history.place("labs", 0) == "/2/ck"
         assert results.history.place("patient", 0) == "/2/record_id"
-        assert table.plan.unread == [len(body.split(b"\n")[0].split(b","))]
+        assert table.unread == [len(body.split(b"\n")[0].split(b","))]
 
     def test_a_row_that_no_part_reads_is_counted_and_said(self):
         table = read_table(_export({"notes": "x"}, {"redcap_repeat_instrument": "diary"}), MAPPED.dialect, FEED, MAPPED)
@@ -376,7 +389,7 @@ def test_the_rows_of_a_sheet_are_read_as_those_of_a_text():
     gathered = GatheredRows(
         [(1, names), (2, [*EXAMPLES["infusions"].values()]), (3, ["P01", "2005-04-11", "IVIG", "x", "g/kg"])]
     )
-    [other] = read_rows(gathered, PLAIN, FEED, OneKind("infusions")).read()
+    [other] = read_sheets([Sheet(gathered, OneKind("infusions"))], PLAIN, FEED).read()
     assert other.history == results.history
     assert lines(other.history) == lines(results.history) == [("/3/dose", "set_aside", "bad_number")]
 

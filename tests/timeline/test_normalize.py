@@ -396,5 +396,9 @@ def test_every_code_that_reading_gives_is_tried_here():
         "ragged_row", "repeated_column", "repeated_value", "unknown_column", "unknown_encoding", "unknown_modifier",
         "unknown_reference", "unsupported", "value_and_reason",
     }  # fmt: skip
+    in_workbooks = {
+        "formula", "unclear_cell", "merged_cells", "hidden", "unknown_sheet", "repeated_sheet", "empty_sheet", "macros",
+        "external_link", "encrypted",
+    }  # fmt: skip
     everywhere = {"malformed", "duplicate_key"}
-    assert tried | structural | elsewhere | in_feeds | everywhere == {code.value for code in FaultCode}
+    assert tried | structural | elsewhere | in_feeds | in_workbooks | everywhere == {code.value for code in FaultCode}

@@ -6,7 +6,7 @@ const IN_LINES = new Set(["csv", "ndjson", "hl7v2"])
 const form = document.getElementById("add")
 
 if (form) {
-  const { file, format, delimiter } = form.elements
+  const { file, format, delimiter, table } = form.elements
   const outcomes = document.getElementById("outcomes")
   const drop = form.querySelector(".drop")
   for (const hint of form.querySelectorAll("[data-only-with-script]:not(#progress)")) hint.hidden = false
@@ -33,7 +33,7 @@ if (form) {
   const chose = () => {
     outcomes.replaceChildren()
     document.querySelector("main > #outcome")?.remove()
-    format.value = delimiter.value = ""
+    format.value = delimiter.value = table.value = ""
     form.elements.rehearsed.value = ""
     recognised().catch(() => {})
   }
@@ -163,8 +163,9 @@ if (form) {
     try {
       if (whole.size <= PART) await atOnce(action, whole)
       else {
-        const found = format.value ? { format: format.value, delimiter: delimiter.value } : await recognised()
-        if (found && IN_LINES.has(found.format)) await inParts(action, whole, { format: found.format, delimiter: found.delimiter })
+        const chosen = { format: format.value, delimiter: delimiter.value, table: table.value }
+        const found = format.value ? chosen : await recognised()
+        if (found && IN_LINES.has(found.format)) await inParts(action, whole, { ...found, table: table.value || found.table })
         else if (whole.size < Number(form.dataset.most)) await atOnce(action, whole)
         else outcomes.append(message("This file is too large for a browser. Load it on the machine of the service: python -m app import"))
       }
