@@ -39,6 +39,7 @@ from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import Outcomes, Rescues, earlier, outcomes, rescues
 from app.derive.response import ResponseVerdicts, RuleInput, judged_rows, response
 from app.derive.run_in import RunIn, run_in
+from app.derive.steroid_doses import Dosing, dose_periods, dosing
 from app.derive.visit_values import VisitValues, visit_values
 from app.derive.visits import judged_days, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule, general_form
@@ -314,6 +315,17 @@ class DerivedStudy:
     def intercurrent_events(self) -> IntercurrentEvents:
         """Events after day 0 that change the meaning of later values."""
         return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+
+    @cached_property
+    def dosing(self) -> Dosing:
+        """The reported glucocorticoid doses of each day, up to the last fact or the death of a patient."""
+        periods = dose_periods(self.cohort, self.exposure)
+        end = np.where(self.safety, self.follow_up_days - 1, NO_TIME)
+        np.maximum.at(end, periods.patient, np.where(periods.ended, periods.stop - 1, periods.start))
+        died = self.rescues.died
+        end = np.where((died != NO_TIME) & (died >= 0), np.minimum(end, died), end)
+        stopped = self.protocol.doses.after_last_period == "stopped"
+        return dosing(periods, end, self.safety, stopped=stopped)
 
     def under(self, protocol: Protocol) -> "DerivedStudy":
         """The same cohort under another protocol."""
