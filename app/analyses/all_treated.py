@@ -25,7 +25,7 @@ class AllTreated(Result):
     rate_at_most: Number | None = Field(description="at_most / of.", examples=[0.9375])
     died: int = Field(description="Died by the last day that is judged.", examples=[0])
     rescued: int = Field(
-        description="With a second course, a new immunosuppressant or more prednisolone by that day.", examples=[0]
+        description="With a second course, a new immunosuppressant or more glucocorticoid by that day.", examples=[0]
     )
 
 

@@ -8,11 +8,13 @@ import numpy as np
 from app.datasets.parameters import EFFFL, IDENTIFIERS, SAFFL, TRTSDT, Origin, fact_address
 from app.datasets.parquet import dates, days_since
 from app.datasets.variables import Column, Dataset, DatasetDescription, Datum, adam
+from app.derive.doses import is_glucocorticoid
 from app.derive.per_patient import first_where, included
 from app.derive.rescue_treatment import ABNORMAL, CENSORED, DIED, RESCUED
 from app.derive.study import DerivedStudy
 from app.protocol.endpoints import RescueStrategy
 from app.timeline.cohort import NO_TIME, Bools, Ints, Words
+from app.timeline.drugs import drug_key
 from app.timeline.source_facts import end_address
 from app.timeline.vocabulary import LAB_CODES
 
@@ -33,6 +35,7 @@ _TEXTS = {
 }
 _ABNORMAL, _NORMAL = "First CK above its upper limit of normal", "First normal CK"
 _RESCUE, _DEATH = "Second course or new immunosuppressant", "Death"
+_RESCUE_WITH_STEROIDS = "Second course, new immunosuppressant, or more glucocorticoids"
 _LAST = "Last CK of known normality"
 DESCRIPTION = DatasetDescription(
     name="adtte",
@@ -67,7 +70,7 @@ DESCRIPTION = DatasetDescription(
         adam("EVNTDESC", "Event or Censoring Description", "text", "What happened on ADT.", "One text for each reason.",
              codelist=(_ABNORMAL, _RESCUE, _DEATH, _NORMAL, _LAST)),
         adam("CNSDTDSC", "Censor Date Description", "text", "What the date of censoring is.",
-             "Empty where CNSR is 0, else EVNTDESC.", codelist=(_RESCUE, _DEATH, _LAST)),
+             "Empty where CNSR is 0, else EVNTDESC.", codelist=(_RESCUE, _RESCUE_WITH_STEROIDS, _DEATH, _LAST)),
         fact_address("SRCID", "Address of the Source Fact of ADT",
                      "The CK of ADT, the infusion or medication of the rescue, or `RECORD/ended` of the records of a "
                      "patient who died."),
@@ -129,7 +132,9 @@ def _times(study: DerivedStudy) -> Iterator[_Time]:
 def _columns(origin: Origin, time: _Time) -> dict[str, Column]:
     size, day0 = len(time.patient), origin.study.exposure.day0[time.patient]
     event = _NORMAL if time.name == BECOMES else _ABNORMAL
-    words = {CENSORED: _LAST, ABNORMAL: event, RESCUED: _RESCUE, DIED: _DEATH}
+    steroids = origin.study.protocol.ck_normal_time.steroid_rescue is not None
+    rescue = _RESCUE_WITH_STEROIDS if steroids else _RESCUE
+    words = {CENSORED: _LAST, ABNORMAL: event, RESCUED: rescue, DIED: _DEATH}
     codes = {CENSORED: 1, ABNORMAL: 0, RESCUED: 0, DIED: 0} if time.name == "CKNORMC" else {
         CENSORED: 1, ABNORMAL: 0, RESCUED: 2, DIED: 3,
     }  # fmt: skip
@@ -174,8 +179,8 @@ def _rescue_facts(origin: Origin) -> dict[int, str]:
     study = origin.study
     exposure, table, day = study.exposure, study.cohort.medications, study.rescues.treated
     second = _infusion_facts(origin, exposure.further)
-    listed = {drug.strip().casefold() for drug in study.protocol.ck_normal_time.immunosuppressants}
-    drugs = [name.strip().casefold() for name in table.drug]
+    listed = {drug_key(drug) for drug in study.protocol.ck_normal_time.immunosuppressants}
+    drugs = [drug_key(name) for name in table.drug]
     starts = days_since(table.start_day, exposure.day0[table.patient])
     before = {(patient, name) for patient, name, start in zip(table.patient, drugs, starts, strict=True) if start <= 0}
     facts: dict[int, str] = {}
@@ -184,7 +189,21 @@ def _rescue_facts(origin: Origin) -> dict[int, str]:
         if drugs[row] in listed and (patient, drugs[row]) not in before:
             facts.setdefault(patient, origin.sources.medications[row])
     by_course = (day != NO_TIME) & (exposure.second_course == day)
-    return facts | {int(i): second[i] for i in np.flatnonzero(by_course)}
+    return _steroid_facts(origin) | facts | {int(i): second[i] for i in np.flatnonzero(by_course)}
+
+
+def _steroid_facts(origin: Origin) -> dict[int, str]:
+    """The address of the last begun glucocorticoid at the rise or pulse that was the first rescue of each patient."""
+    study = origin.study
+    table, rescued = study.cohort.medications, study.rescues
+    by_steroid = (rescued.treated != NO_TIME) & (rescued.steroid == rescued.treated)
+    if not by_steroid.any():
+        return {}
+    at = (study.exposure.day0 + rescued.steroid)[table.patient]
+    begun = by_steroid[table.patient] & is_glucocorticoid(table.drug) & (table.start_day <= at)
+    rows = np.flatnonzero(begun & ((table.end_day == NO_TIME) | (table.end_day >= at)))
+    rows = rows[np.argsort(table.start_day[rows], kind="stable")]
+    return dict(zip(table.patient[rows].tolist(), origin.sources.medications[rows].tolist(), strict=True))
 
 
 def _ck_facts(origin: Origin) -> dict[tuple[int, int], str]:

@@ -1,6 +1,6 @@
 """Which infusions are the treatment, to which course each belongs, and which date is day 0."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from app.derive.per_patient import any_where, count_where, first_where, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.model import Treatment
 from app.timeline.cohort import NO_TIME, Bools, Cohort, Infusions, Ints, Words
+from app.timeline.drugs import drug_key
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,11 +92,12 @@ def exposure(cohort: Cohort, treatment: Treatment) -> Exposure:
 def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...]) -> Ints:
     """The first day, counted from day 0, on which a patient began a new one of these drugs; `NO_TIME` for none.
 
-    A drug is new if it begins after day 0 and was not given on or before day 0.
+    A drug is new if it begins after day 0 and was not given on or before day 0. All names of a drug in the drug
+    dictionary are one drug.
     """
     size, table = len(cohort), cohort.medications
-    names, drug = _compared(table.drug)
-    listed = _among(names, drugs)
+    names, drug = _compared(table.drug, drug_key)
+    listed = _among(names, drugs, drug_key)
     start = table.start_day - exposure.day0[table.patient]
     rows = np.flatnonzero(listed[drug] & exposure.treated[table.patient])
     kind, start = table.patient[rows] * len(names) + drug[rows], start[rows]
@@ -110,25 +112,19 @@ def comparable_name(name: str) -> str:
     return name.strip().casefold()
 
 
-def are_named(words: Words, name: str) -> Bools:
-    """Which of the words are this name."""
-    names, number = _compared(words)
-    return _among(names, [name])[number]
-
-
-def _among(names: list[str], listed: Iterable[str]) -> Bools:
+def _among(names: list[str], listed: Iterable[str], key: Callable[[str], str] = comparable_name) -> Bools:
     """Which of the comparable names are listed."""
-    wanted = {comparable_name(name) for name in listed}
+    wanted = {key(name) for name in listed}
     return np.array([name in wanted for name in names], dtype=np.bool_)
 
 
-def _compared(words: Words) -> tuple[list[str], Ints]:
+def _compared(words: Words, key: Callable[[str], str] = comparable_name) -> tuple[list[str], Ints]:
     """The different names among some words in code-point order, and the number of each word's name.
 
     Each spelling is compared once, however many words have it.
     """
     sent = words.tolist()
-    spelled = {word: comparable_name(word) for word in set(sent)}
+    spelled = {word: key(word) for word in set(sent)}
     names = sorted(set(spelled.values()))
     place = {name: number for number, name in enumerate(names)}
     numbers = {word: place[name] for word, name in spelled.items()}

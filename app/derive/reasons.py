@@ -126,5 +126,5 @@ class FlagCode(_Code):
     BEFORE_TREATMENT = "before_treatment", "Adverse events before the first infusion; they do not count."
     DOSE_NOT_CONVERTIBLE = (
         "dose_not_convertible",
-        "Prednisolone doses in a unit that is no daily dose; they are not used.",
+        "Doses of glucocorticoids in a unit that is no daily dose, or per kg of an unknown weight; they are not used.",
     )

@@ -7,7 +7,8 @@ import numpy as np
 from app.derive.ck_normality import RemissionEpisodes, RemissionIntervals
 from app.derive.exposure import Exposure, first_new_drug_day
 from app.derive.per_patient import included
-from app.protocol.endpoints import RescueStrategy
+from app.derive.steroid_rescue import first_steroid_rescue_day
+from app.protocol.endpoints import CkNormalTime, RescueStrategy
 from app.timeline.cohort import NO_TIME, Bools, Cohort, Ints
 
 CAUSES = ("abnormal", "rescue", "death")
@@ -18,11 +19,13 @@ CENSORED, ABNORMAL, RESCUED, DIED = 0, 1, 2, 3
 class Rescues:
     """One row per patient: days from day 0, `NO_TIME` for none.
 
-    `treated` is the day of the first rescue: a second course or a new immunosuppressant that began after day 0. A
-    course or drug that began on day 0 is part of the treatment. `died` is the day of death.
+    `treated` is the day of the first rescue: a second course or a new immunosuppressant that began after day 0, or a
+    rise or pulse of glucocorticoids after day 0 if the protocol declares one. A course or drug that began on day 0 is
+    part of the treatment. `steroid` is the day of the first such rise or pulse, `died` the day of death.
     """
 
     treated: Ints
+    steroid: Ints
     died: Ints
 
 
@@ -42,15 +45,17 @@ class Outcomes:
     death_after_last_ck: Bools
 
 
-def rescues(cohort: Cohort, exposure: Exposure, immunosuppressants: tuple[str, ...]) -> Rescues:
+def rescues(cohort: Cohort, exposure: Exposure, rule: CkNormalTime) -> Rescues:
     """The first rescue and the death of each patient."""
-    drug = first_new_drug_day(cohort, exposure, immunosuppressants)
+    drug = first_new_drug_day(cohort, exposure, rule.immunosuppressants)
+    steroid = first_steroid_rescue_day(cohort, exposure, rule.steroid_rescue)
     died = np.array(
         [p.ended_day if p.ended_reason == "died" and p.ended_day is not None else NO_TIME for p in cohort.patients],
         dtype=np.int64,
     )
     known = exposure.treated & (died != NO_TIME)
-    return Rescues(earlier(exposure.second_course, drug), np.where(known, died - exposure.day0, NO_TIME))
+    treated = earlier(earlier(exposure.second_course, drug), steroid)
+    return Rescues(treated, steroid, np.where(known, died - exposure.day0, NO_TIME))
 
 
 def before_end(episodes: RemissionEpisodes, day: Ints) -> Bools:

@@ -10,53 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.derive.doses import GLUCOCORTICOID
-from app.derive.exposure import Exposure, are_named
+from app.derive.dose_steps import DIGITS, DosePeriods, steps_of
 from app.derive.per_patient import any_where, first_reason
 from app.derive.reasons import ExclusionReason
-from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints
-from app.timeline.vocabulary import DAILY_MILLIGRAMS
-
-_DIGITS = 6
-"""Doses are compared to six decimals of a milligram: sums of thirds and sevenths have rounding errors beyond."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DosePeriods:
-    """One row per reported period of a glucocorticoid, sorted by patient, with its dose in mg of prednisolone a day.
-
-    The dose is NaN where it is not known. It is taken from `start` to the day before `stop`, both counted from day 0;
-    `stop` is `NO_TIME` while the drug is still taken.
-    """
-
-    patient: Ints
-    start: Ints
-    stop: Ints
-    daily_milligrams: Floats
-
-    @property
-    def ended(self) -> Bools:
-        """Whether the last day of each period was reported."""
-        ended: Bools = self.stop != NO_TIME
-        return ended
-
-
-def dose_periods(cohort: Cohort, exposure: Exposure) -> DosePeriods:
-    """The periods of the treated patients.
-
-    A period that ends on the day on which another period of the patient begins is not taken on that day: a change of
-    dose is often sent so.
-    """
-    table = cohort.medications
-    table = table.where(are_named(table.drug, GLUCOCORTICOID) & exposure.treated[table.patient])
-    patient, start, end = table.patient, table.start_day, table.end_day
-    begins = set(zip(patient.tolist(), start.tolist(), strict=True))
-    rows = zip(patient.tolist(), start.tolist(), end.tolist(), strict=True)
-    gives_way = np.array([last != first and (who, last) in begins for who, first, last in rows], dtype=np.int64)
-    factor = np.array([float(DAILY_MILLIGRAMS.get(unit, np.nan)) for unit in table.unit], dtype=np.float64)
-    day0 = exposure.day0[patient]
-    stop = np.where(end == NO_TIME, NO_TIME, end + 1 - gives_way - day0)
-    return DosePeriods(patient, start - day0, stop, table.dose * factor)
+from app.timeline.cohort import NO_TIME, Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,20 +129,20 @@ def dosing(periods: DosePeriods, end: Ints, treated: Bools, *, stopped: bool) ->
 
     `stopped` says that the dose is 0 after the last reported period; otherwise it is not known there.
     """
-    who, day, dose, doubts, opened = _steps(periods)
+    steps = steps_of(periods)
+    who, day, covered = steps.patient, steps.day, steps.covered
     last_row = np.ones(len(who), dtype=np.bool_)
     last_row[:-1] = who[1:] != who[:-1]
     following = np.append(day[1:], 0) - 1
     last = np.where(last_row, end[who], np.minimum(following, end[who]))
-    covered = opened > 0
-    after = last_row & ~covered & stopped
-    known = (covered & (doubts == 0)) | after
+    # Without a period a step has the dose 0. That is known only after the last period, if the protocol says so.
+    known = ~np.isnan(steps.daily_milligrams) & (covered | (last_row & stopped))
     seen = last >= day
     return Dosing(
         patient=who[seen],
         first=day[seen],
         last=last[seen],
-        daily_milligrams=np.where(known, np.where(after, 0.0, dose), np.nan)[seen],
+        daily_milligrams=np.where(known, steps.daily_milligrams, np.nan)[seen],
         known=known[seen],
         covered=covered[seen],
         periods=periods,
@@ -193,37 +150,6 @@ def dosing(periods: DosePeriods, end: Ints, treated: Bools, *, stopped: bool) ->
         ever=any_where(periods.patient, len(end), np.ones(len(periods.patient), dtype=np.bool_)),
         treated=treated,
     )
-
-
-def _steps(periods: DosePeriods) -> tuple[Ints, Ints, Floats, Ints, Ints]:
-    """Patient and day of each step, and from it on the dose, and how many periods without a daily dose, and how many
-    in all cover a day.
-    """
-    ended, unknown = periods.ended, np.isnan(periods.daily_milligrams)
-    dose = np.where(unknown, 0.0, periods.daily_milligrams)
-    who = np.concatenate([periods.patient, periods.patient[ended]])
-    day = np.concatenate([periods.start, periods.stop[ended]])
-    order = np.lexsort((day, who))
-    who, day = who[order], day[order]
-    last = np.ones(len(who), dtype=np.bool_)
-    last[:-1] = (who[1:] != who[:-1]) | (day[1:] != day[:-1])
-
-    def running(added: Floats) -> Floats:
-        return _running(who, np.concatenate([added, -added[ended]])[order])[last]
-
-    counted = (unknown.astype(np.float64), np.ones(len(unknown)))
-    doubts, opened = (np.rint(running(each)).astype(np.int64) for each in counted)
-    return who[last], day[last], np.round(running(dose), _DIGITS) + 0.0, doubts, opened
-
-
-def _running(patient: Ints, added: Floats) -> Floats:
-    """Running sums that start again with each patient."""
-    total = np.cumsum(added)
-    first = np.ones(len(patient), dtype=np.bool_)
-    first[1:] = patient[1:] != patient[:-1]
-    before = np.where(first, total - added, -np.inf)
-    start = np.maximum.accumulate(np.where(first, np.arange(len(patient)), 0)) if len(patient) else before
-    return total - before[start] if len(patient) else total
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,7 +173,7 @@ def low_dose(doses: Dosing, at_most: float, sustained_days: int) -> LowDose:
     """
     size, until, at_start = len(doses.end), doses.known_until, doses.at_start
     inside = doses.known & (doses.first <= until[doses.patient]) & (doses.last > 0)
-    low = inside & (doses.daily_milligrams <= round(at_most, _DIGITS))
+    low = inside & (doses.daily_milligrams <= round(at_most, DIGITS))
     begins = low.copy()
     begins[1:] &= ~(low[:-1] & (doses.patient[1:] == doses.patient[:-1]))
     run = np.cumsum(begins)[low] - 1
@@ -260,7 +186,7 @@ def low_dose(doses: Dosing, at_most: float, sustained_days: int) -> LowDose:
     reached = day != -NO_TIME
     at_day_0 = np.zeros(size, dtype=np.int64)
     named = doses.unknown_at(at_day_0)
-    started_low = ~np.isnan(at_start) & (at_start <= round(at_most, _DIGITS))
+    started_low = ~np.isnan(at_start) & (at_start <= round(at_most, DIGITS))
     reason = tuple(
         unknown or (ExclusionReason.LOW_DOSE_AT_START if already else None)
         for unknown, already in zip(named, started_low.tolist(), strict=True)

@@ -31,6 +31,7 @@ from app.derive.ck_normality import (
 )
 from app.derive.core_set import CoreSetCourse, core_set_course
 from app.derive.courses import Courses, courses
+from app.derive.dose_steps import dose_periods
 from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
@@ -39,7 +40,7 @@ from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import Outcomes, Rescues, earlier, outcomes, rescues
 from app.derive.response import ResponseVerdicts, RuleInput, judged_rows, response
 from app.derive.run_in import RunIn, run_in
-from app.derive.steroid_doses import Dosing, dose_periods, dosing
+from app.derive.steroid_doses import Dosing, dosing
 from app.derive.visit_values import VisitValues, visit_values
 from app.derive.visits import judged_days, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule, general_form
@@ -290,7 +291,7 @@ class DerivedStudy:
     @cached_property
     def rescues(self) -> Rescues:
         """The day of the first rescue treatment and of death."""
-        return rescues(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+        return rescues(self.cohort, self.exposure, self.protocol.ck_normal_time)
 
     def outcomes(self, strategy: RescueStrategy) -> Outcomes:
         """What ended the first remission episode under one strategy for rescue."""
@@ -314,7 +315,7 @@ class DerivedStudy:
     @cached_property
     def intercurrent_events(self) -> IntercurrentEvents:
         """Events after day 0 that change the meaning of later values."""
-        return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time.immunosuppressants)
+        return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time)
 
     @cached_property
     def dosing(self) -> Dosing:

@@ -37,7 +37,7 @@ def parts_of(protocol: Mapping[str, Any]) -> list[Part]:
         ("Visits and baseline", tuple(_visits(protocol))),
         ("Change from baseline", tuple(_changes(protocol))),
         ("Time with normal CK", tuple(_normal_time(protocol["ck_normal_time"]))),
-        ("Glucocorticoids", tuple(_steroids(protocol))),
+        ("Glucocorticoids", tuple(_doses(protocol))),
         ("Adverse reactions", tuple(_reactions(protocol["adverse_reactions"]))),
         ("Scores of improvement", tuple(_composites(protocol))),
         ("Scales", tuple(_scales(protocol))),
@@ -220,12 +220,13 @@ def _changes(protocol: Mapping[str, Any]) -> Iterator[str]:
 def _normal_time(given: Mapping[str, Any]) -> Iterator[str]:
     begins = "the first of two consecutive normal CKs" if given.get("sustained") else "the first normal CK"
     yield f"The time begins with {begins} after day 0 and ends with the next CK above its limit."
-    yield f"A rescue treatment (a second course, or a new immunosuppressant) or death {_RESCUE[given['rescue']]}."
+    treatments = f"a second course, or a new immunosuppressant{_steroids(given.get('steroid_rescue'))}"
+    yield f"A rescue treatment ({treatments}) or death {_RESCUE[given['rescue']]}."
     first = "interval-censored estimate" if given.get("primary_estimate") == "interval" else "Kaplan-Meier estimate"
     yield f"The {first} comes first. The mean is restricted to {count(given['rmst_until_days'], 'day')}."
 
 
-def _steroids(protocol: Mapping[str, Any]) -> Iterator[str]:
+def _doses(protocol: Mapping[str, Any]) -> Iterator[str]:
     given = SteroidSparing().model_dump(mode="json") | (protocol.get("steroid_sparing") or {})
     yield (
         "Doses count in mg of prednisolone or its equivalent. They are added up over "
@@ -237,6 +238,16 @@ def _steroids(protocol: Mapping[str, Any]) -> Iterator[str]:
     yield f"A response is steroid-free with {free} on the day of the value that is judged."
     after = "is not known" if given["after_last_period"] == "unknown" else "is 0"
     yield f"After the end of the last reported period the dose {after}; between two periods it is not known."
+
+
+def _steroids(rule: Mapping[str, Any] | None) -> str:
+    if rule is None:
+        return ""
+    over = "the lowest dose since then" if rule["over"] == "lowest" else "that of day 0"
+    rise = "" if rule["rise"] is None else f"a dose at least {figure(rule['rise'])} mg/d over {over}"
+    pulse = "" if rule["pulse"] is None else f"a pulse of at least {figure(rule['pulse'])} mg/d"
+    doses = " or ".join(filter(None, (rise, pulse)))
+    return f", or glucocorticoids after day 0: {doses}, in prednisolone equivalents"
 
 
 def _reactions(given: Mapping[str, Any]) -> Iterator[str]:

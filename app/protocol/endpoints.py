@@ -20,6 +20,9 @@ from app.timeline.vocabulary import AssessmentCode
 RescueStrategy = Literal["treatment_policy", "composite", "hypothetical", "competing"]
 """What an intercurrent event does to the estimate: the words of ICH E9(R1), and `competing` for competing risks."""
 
+SteroidDose = Annotated[float, Field(gt=0, le=10_000)]
+"""A daily dose in mg of prednisolone equivalents."""
+
 IMMUNOSUPPRESSANTS = (
     "azathioprine",
     "ciclosporin",
@@ -33,6 +36,34 @@ IMMUNOSUPPRESSANTS = (
 """Drugs used in addition to corticosteroids in inflammatory myopathy: international names, and one American name."""
 
 
+class SteroidRescue(Part):
+    """Which doses of glucocorticoids after day 0 are a rescue treatment, in mg of prednisolone equivalents a day.
+
+    Doses are summed over all systemic glucocorticoids. Days without a reported dose of a patient with reported
+    glucocorticoids count as 0: under `lowest` the period after a gap is a rise.
+    """
+
+    rise: SteroidDose | None = Field(
+        default=None, description="Least rise of the daily dose that is a rescue; null for none.", examples=[20]
+    )
+    over: Literal["day_0", "lowest"] = Field(
+        default="day_0",
+        description="What the dose rises over: the dose on day 0, or the lowest dose from day 0 to the day before.",
+        examples=["day_0"],
+    )
+    pulse: SteroidDose | None = Field(
+        default=None,
+        description="Least daily dose that is a pulse, if the dose of the day before was lower; null for none.",
+        examples=[250],
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them_must_be_declared(self) -> Self:
+        if self.rise is None and self.pulse is None:
+            raise contradiction("ck_normal_time.steroid_rescue: without a rise and a pulse nothing is a rescue.")
+        return self
+
+
 class CkNormalTime(Part):
     """How long CK stays normal after its first normal value."""
 
@@ -41,12 +72,20 @@ class CkNormalTime(Part):
     )
     immunosuppressants: tuple[Product, ...] = Field(
         default=IMMUNOSUPPRESSANTS,
-        description="Drugs that are a rescue treatment if they begin after day 0. Upper and lower case do not matter.",
+        description="Drugs that are a rescue treatment if they begin after day 0, by any of their names in the drug "
+        "dictionary, or as they are sent. Upper and lower case do not matter.",
         examples=[["azathioprine", "methotrexate"]],
+    )
+    steroid_rescue: SteroidRescue | None = Field(
+        default=None,
+        exclude_if=lambda rule: rule is None,
+        description="A rise or pulse of glucocorticoids after day 0 that is a rescue treatment. Without it none is.",
+        examples=[{"rise": 20, "over": "day_0", "pulse": 250}],
     )
     rescue: RescueStrategy = Field(
         default="treatment_policy",
-        description="The effect of a rescue treatment (a second course or a new immunosuppressant, begun after day 0) "
+        description="The effect of a rescue treatment (a second course or a new immunosuppressant, begun after day 0; "
+        "a rise or pulse of glucocorticoids if `steroid_rescue` declares one) "
         "and of death on the time. `treatment_policy`: none, they are ignored and reported. `composite`: they end the "
         "time, as an abnormal CK does. `hypothetical`: the time is censored on the day of the rescue treatment. "
         "`competing`: they are competing events, and their cumulative incidence and that of an abnormal CK are "

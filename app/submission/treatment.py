@@ -1,12 +1,14 @@
 """Notes about drugs and products, by what the protocol of the study declares."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from app.derive.doses import GLUCOCORTICOID
+from app.derive.doses import gives_daily_dose
 from app.derive.exposure import comparable_name
 from app.store import studies
 from app.store.engine import Transaction
-from app.timeline.facts import History
+from app.timeline.drugs import could_mean, drug_key, drug_of
+from app.timeline.facts import History, MedicationFact
 from app.timeline.receipts import Note, NoteCode
 
 
@@ -16,17 +18,32 @@ def noted_by_protocol(transaction: Transaction, study: str, history: History) ->
         return history
     protocol = studies.protocol_in_force(transaction, study)
     products = {comparable_name(product) for product in protocol.treatment.products}
-    drugs = {comparable_name(drug) for drug in (*protocol.ck_normal_time.immunosuppressants, GLUCOCORTICOID)}
+    listed = {drug_key(drug) for drug in protocol.ck_normal_time.immunosuppressants}
     found = [
         ("infusions", i, Note(NoteCode.PRODUCT_IS_NO_TREATMENT))
         for i, infusion in enumerate(history.infusions)
         if comparable_name(infusion.product) not in products
     ] + [
-        ("medications", i, Note(NoteCode.DRUG_UNKNOWN))
+        ("medications", i, note)
         for i, medication in enumerate(history.medications)
-        if comparable_name(medication.drug) not in drugs
+        for note in _about_drug(medication, listed)
     ]
     notes = dict(history.notes)
     for kind, i, note in found:
         notes[kind, i] = (*notes.get((kind, i), ()), note)
     return replace(history, notes=notes) if found else history
+
+
+def _about_drug(medication: MedicationFact, listed: set[str]) -> Iterator[Note]:
+    """What analyses cannot use of a medication: its drug, or its dose."""
+    drug = drug_of(medication.drug)
+    if drug is not None and drug.prednisolone_equivalent is not None:
+        if medication.unit is not None and not gives_daily_dose(medication.unit):
+            yield Note(NoteCode.DOSE_NOT_DAILY, medication.unit)
+    elif drug_key(medication.drug) not in listed:
+        if drug is not None:
+            yield Note(NoteCode.DRUG_NOT_READ)
+        elif meant := could_mean(medication.drug):
+            yield Note(NoteCode.DRUG_AMBIGUOUS, " or ".join(meant))
+        else:
+            yield Note(NoteCode.DRUG_UNKNOWN)

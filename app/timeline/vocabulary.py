@@ -51,7 +51,7 @@ Severity = Literal["mild", "moderate", "severe", "life_threatening", "fatal"]
 Relation = Literal["definite", "probable", "possible", "unlikely", "unrelated", "unknown"]
 EndReason = Literal["completed", "withdrawn", "lost", "died", "other"]
 InfusionUnit = Literal["g/kg", "mg/kg", "g", "mg"]
-MedicationUnit = Literal["mg/d", "g/d", "mg/wk", "mg/kg/d", "mg/m2", "mg/kg", "mg", "g"]
+MedicationUnit = Literal["mg/d", "g/d", "ug/d", "mg/wk", "mg/kg/d", "mg/m2", "mg/kg", "mg", "g"]
 
 LAB_CODES: tuple[LabCode, ...] = get_args(LabCode)
 ASSESSMENT_CODES: tuple[AssessmentCode, ...] = get_args(AssessmentCode)
@@ -245,8 +245,15 @@ INSTRUMENTS: dict[str, Instrument] = {
     )
 }
 
-DAILY_MILLIGRAMS: dict[str, Decimal] = {"mg/d": Decimal(1), "g/d": Decimal(1000), "mg/wk": Decimal(1) / Decimal(7)}
-"""Medication units that give a daily dose. The others need a weight, body surface or frequency, which is not sent."""
+DAILY_MILLIGRAMS: dict[str, Decimal] = {
+    "mg/d": Decimal(1),
+    "g/d": Decimal(1000),
+    "ug/d": Decimal("0.001"),
+    "mg/wk": Decimal(1) / Decimal(7),
+}
+"""Medication units that give a daily dose. `mg/kg/d` needs the weight; the others a body surface or a frequency, which
+are not sent.
+"""
 
 
 def in_canonical_unit(value: float, unit: Unit) -> float:

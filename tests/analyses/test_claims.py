@@ -37,6 +37,7 @@ from app.timeline.normalize import normalise
 from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import sensitivity as slow
+from tests.twin import steroids
 from tests.twin.cohorts import cohorts, protocols
 
 HEADER = Header(
@@ -117,10 +118,11 @@ def test_everybody_who_was_treated_is_counted_as_by_the_twin(case):
             course = twin.course(patient, protocol)
             if not course.treated:
                 continue
-            taken = slow.drugs(cohort, place, course.date)
-            names = {each.casefold() for each in protocol.ck_normal_time.immunosuppressants}
-            earlier = {drug.name for drug in taken if drug.first <= 0}
-            new = [drug.first for drug in taken if drug.name in names - earlier and drug.first > 0]
+            taken = steroids.periods(cohort, place, course.date)
+            names = {twin.one_name(each) for each in protocol.ck_normal_time.immunosuppressants}
+            begun = [(drug, date - course.date) for drug, date in patient.drugs]
+            earlier = {drug for drug, day in begun if day <= 0}
+            new = [day for drug, day in begun if drug in names - earlier and day > 0]
             days = [course.second, slow.steroid_change(taken, 1), min(new, default=None)]
             rescued += [patient.id] * any(day is not None and 0 <= day <= until for day in days)
             end = None if patient.ended_date is None else patient.ended_date - course.date

@@ -174,6 +174,26 @@ def test_a_product_that_is_not_the_treatment_and_a_drug_that_no_analysis_reads_a
     ]
 
 
+def test_what_analyses_cannot_use_of_a_drug_is_noted_and_its_other_names_are_not(client):
+    medications = [
+        {"drug": drug, "start": "2020-01-01", "dose": dose, "unit": unit}
+        for drug, dose, unit in (
+            ("MTX", 15, "mg/wk"), ("mPSL", 1, "g/d"), ("プレドニゾロン", 5, "mg/d"), ("Dexamethason", 500, "ug/d"),
+            ("CPA", 50, "mg/d"), ("tocilizumab", 8, "mg/kg"), ("methylprednisolone", 1000, "mg"),
+            ("prednisone", 0.5, "mg/kg/d"),
+        )
+    ]  # fmt: skip
+    receipt = sent(client, medications=medications)
+    assert lines(receipt) == [
+        ("/medications/4", "kept", None, ["drug_ambiguous"]),
+        ("/medications/5", "kept", None, ["drug_not_read"]),
+        ("/medications/6", "kept", None, ["dose_not_daily"]),
+    ]
+    assert [line["notes"][0].get("about") for line in receipt["lines"]] == [
+        "cyclophosphamide or cyproterone acetate", None, "mg",
+    ]  # fmt: skip
+
+
 def test_the_notes_of_a_timeline_that_is_put_are_those_of_one_that_is_added(client):
     document = {"patient": {"id": "N3"}, "infusions": [{"time": "2020-01-01", "product": "rituximab"}]}
     receipt = client.put("/v1/studies/trial/patients/N3", json=document).json()["receipt"]

@@ -2,11 +2,13 @@
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
 from app.derive.rescue_treatment import CAUSES, outcome_intervals
 from app.derive.study import DerivedStudy
+from app.protocol.endpoints import SteroidRescue
 from app.protocol.presets import SEED_2008
 from app.timeline.cohort import NO_TIME
 from tests.repetition import repeats
@@ -15,7 +17,14 @@ from tests.twin import derivations as twin
 from tests.twin import normal_time as slow
 from tests.twin.cohorts import changed, cohorts, protocols
 
-OWN_LIMITS = protocols().filter(lambda protocol: protocol.upper_limit == "own")
+STEROIDS = st.sampled_from([None, SteroidRescue(rise=20.0), SteroidRescue(rise=20.0, over="lowest", pulse=60.0)])
+
+
+def _with_steroids(protocol, rule):
+    return changed(protocol, ck_normal_time=protocol.ck_normal_time.model_copy(update={"steroid_rescue": rule}))
+
+
+OWN_LIMITS = st.builds(_with_steroids, protocols().filter(lambda protocol: protocol.upper_limit == "own"), STEROIDS)
 STRATEGIES = ("treatment_policy", "composite", "hypothetical", "competing")
 
 

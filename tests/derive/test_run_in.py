@@ -7,27 +7,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.derive.dose_steps import dose_steps
 from app.derive.doses import prednisolone
-from app.derive.intercurrent_events import RESCUE, dose_steps
+from app.derive.exposure import first_new_drug_day
+from app.derive.intercurrent_events import RESCUE
 from app.derive.run_in import run_in, slopes
+from app.derive.steroid_rescue import first_steroid_rescue_day
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
+from app.protocol.endpoints import CkNormalTime, SteroidRescue
 from app.protocol.model import Baseline
 from app.protocol.presets import SEED_2008
 from app.timeline.cohort import NO_TIME, AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from tests.repetition import repeats
 from tests.twin import derivations as twin
 from tests.twin import sensitivity as slow
+from tests.twin import steroids
 from tests.twin.cohorts import changed, cohorts, protocols
 
 DAY0 = 20_000
 STUDIES = st.tuples(cohorts(), protocols())
 
 
-def treated(ck=(), medications=(), scores=(), ended=None, infusions=(0,)):
+def treated(ck=(), medications=(), scores=(), ended=None, infusions=(0,), weight=None):
     """One patient whose records are given by day from day 0."""
     return Cohort.assemble(
-        [PatientRow("A", ended_day=None if ended is None else DAY0 + ended, ended_reason=ended and "died")],
+        [
+            PatientRow(
+                "A",
+                weight_kg=weight,
+                ended_day=None if ended is None else DAY0 + ended,
+                ended_reason=ended and "died",
+            )
+        ],
         [LabRow("A", "CK", DAY0 + d, None, False, x, 200.0, None, None, None) for d, x in ck],
         [AssessmentRow("A", "MMT", DAY0 + d, None, False, x, None, None) for d, x in scores],
         [InfusionRow("A", "IVIG", DAY0 + d, None, False, 0.4, "g/kg", None) for d in infusions],
@@ -116,15 +128,15 @@ def test_the_run_in_reaches_back_as_far_as_the_protocol_says_and_holds_the_basel
     assert study.run_in.value.tolist() == np.log(kept).tolist()
 
 
-# --- prednisolone -----------------------------------------------------------------------------------------------------
+# --- glucocorticoids --------------------------------------------------------------------------------------------------
 
 PERIODS = st.lists(
     st.tuples(
-        st.sampled_from(["prednisolone", "Prednisolone ", "prednisolone", "azathioprine"]),
+        st.sampled_from(["prednisolone", "Prednisolone ", "mPSL", "dexamethasone", "Prednisone", "azathioprine"]),
         st.integers(-6, 6),
         st.one_of(st.none(), st.integers(0, 5)),
         st.sampled_from([5.0, 7.5, 10.0, 35.0, 0.1, 0.2, 0.3]),
-        st.sampled_from(["mg/d", "mg/d", "mg/d", "mg/wk", "g/d", "mg/kg"]),
+        st.sampled_from(["mg/d", "mg/d", "mg/d", "mg/wk", "g/d", "ug/d", "mg/kg/d", "mg/kg"]),
     ),
     max_size=5,
 ).map(lambda rows: [(drug, a, None if b is None else a + b, x, u) for drug, a, b, x, u in rows])
@@ -135,15 +147,15 @@ def dose_on(steps, day):
     return steps.daily_milligrams[passed[-1]] if len(passed) else 0.0
 
 
-@given(PERIODS)
-def test_the_steps_give_on_every_day_the_dose_of_that_day(periods):
-    cohort = treated(medications=periods)
+@given(PERIODS, st.sampled_from([None, 60.0]))
+def test_the_steps_give_on_every_day_the_dose_of_that_day(periods, weight):
+    cohort = treated(medications=periods, weight=weight)
     study = DerivedStudy(cohort, SEED_2008)
-    steps, taken = dose_steps(cohort, study.exposure), slow.drugs(cohort, 0, DAY0)
+    steps, taken = dose_steps(cohort, study.exposure), steroids.periods(cohort, 0, DAY0)
     for day in range(-8, 14):
-        expected = slow.prednisolone(taken, day)
+        expected = steroids.dose(taken, day)
         of_the_day = prednisolone(cohort, study.exposure, day).daily_milligrams[0]
-        if not any(drug.name == "prednisolone" for drug in taken):
+        if not taken:
             assert np.isnan(of_the_day)
             assert len(steps.day) == 0
             continue
@@ -154,16 +166,111 @@ def test_the_steps_give_on_every_day_the_dose_of_that_day(periods):
 
 @given(PERIODS)
 def test_tapers_and_increases_are_those_found_day_by_day(periods):
-    found, taken = events(medications=periods), slow.drugs(treated(medications=periods), 0, DAY0)
+    found, taken = events(medications=periods), steroids.periods(treated(medications=periods), 0, DAY0)
     for sign, day in ((1, found.steroid_increase[0]), (-1, found.steroid_taper[0])):
         assert (None if day == NO_TIME else int(day)) == slow.steroid_change(taken, sign)
-    assert bool(found.steroid_known[0]) == (slow.prednisolone(taken, 0) is not None)
+    assert bool(found.steroid_known[0]) == (steroids.dose(taken, 0) is not None)
+
+
+RULES = st.builds(
+    lambda rise, pulse, over: SteroidRescue(rise=rise, over=over, pulse=pulse),
+    st.sampled_from([None, 5.0, 10.0, 6.25]),
+    st.sampled_from([5.0, 35.0, 100.0]),
+    st.sampled_from(["day_0", "lowest"]),
+)
+
+
+@given(PERIODS, RULES)
+def test_a_steroid_rescue_is_the_one_found_day_by_day(periods, rule):
+    cohort = treated(medications=periods)
+    found = first_steroid_rescue_day(cohort, DerivedStudy(cohort, SEED_2008).exposure, rule)[0]
+    assert (None if found == NO_TIME else int(found)) == steroids.rescue(steroids.periods(cohort, 0, DAY0), rule)
+
+
+BY_DAY_0, BY_LOWEST, BY_PULSE = (
+    SteroidRescue(rise=20.0),
+    SteroidRescue(rise=20.0, over="lowest"),
+    SteroidRescue(pulse=250.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "medications", "day"),
+    [
+        (BY_DAY_0, [("prednisolone", -9, 13, 30.0, "mg/d"), ("prednisolone", 14, None, 50.0, "mg/d")], 14),
+        (BY_DAY_0, [("prednisolone", -9, 13, 30.0, "mg/d"), ("prednisolone", 14, None, 49.9, "mg/d")], NO_TIME),
+        (BY_DAY_0, [("prednisolone", -9, 13, 30.0, "mg/d"), ("mPSL", 14, None, 40.0, "mg/d")], 14),
+        (BY_DAY_0, [("prednisolone", -9, None, 30.0, "mg/d"), ("dexamethasone", 14, 17, 3.0, "mg/d")], 14),
+        (BY_DAY_0, [("prednisolone", 0, None, 60.0, "mg/d")], NO_TIME),
+        (BY_DAY_0, [("prednisolone", 1, None, 60.0, "mg/d")], 1),
+        (BY_DAY_0, [("prednisolone", -9, 13, 40.0, "mg/d"), ("prednisolone", 14, 20, 5.0, "mg/d"),
+                    ("prednisolone", 21, None, 30.0, "mg/d")], NO_TIME),
+        (BY_LOWEST, [("prednisolone", -9, 13, 40.0, "mg/d"), ("prednisolone", 14, 20, 5.0, "mg/d"),
+                     ("prednisolone", 21, None, 30.0, "mg/d")], 21),
+        (BY_LOWEST, [("prednisolone", -9, -5, 5.0, "mg/d"), ("prednisolone", -4, None, 30.0, "mg/d")], NO_TIME),
+        (BY_PULSE, [("prednisolone", -9, None, 10.0, "mg/d"), ("methylprednisolone", 30, 32, 1.0, "g/d")], 30),
+        (BY_PULSE, [("Solu-Medrol", day, day, 500.0, "mg/d") for day in (-1, 0, 1)], NO_TIME),
+        (BY_PULSE, [("methylprednisolone", 30, 32, 199.9, "mg/d")], NO_TIME),
+        (BY_PULSE, [("methylprednisolone", 30, 32, 200.0, "mg/d")], 30),
+        (BY_PULSE, [("methylprednisolone", 30, 32, 1000.0, "mg")], NO_TIME),
+        (BY_DAY_0, [], NO_TIME),
+    ],
+)  # fmt: skip
+def test_a_rise_or_pulse_counts_from_the_declared_dose_on(rule, medications, day):
+    cohort = treated(medications=medications)
+    assert first_steroid_rescue_day(cohort, DerivedStudy(cohort, SEED_2008).exposure, rule).tolist() == [day]
+
+
+def test_a_steroid_rescue_is_further_treatment_only_where_the_protocol_declares_it():
+    medications = [("prednisolone", -9, None, 10.0, "mg/d"), ("methylprednisolone", 30, 32, 1.0, "g/d")]
+    cohort = treated(medications=medications)
+    declared = changed(SEED_2008, ck_normal_time=CkNormalTime(steroid_rescue=SteroidRescue(pulse=250.0)))
+    for protocol, day in ((SEED_2008, NO_TIME), (declared, 30)):
+        study = DerivedStudy(cohort, protocol)
+        assert study.rescues.treated.tolist() == study.rescues.steroid.tolist() == [day]
+        assert study.intercurrent_events.steroid_rescue.tolist() == [day]
+
+
+@pytest.mark.parametrize(
+    ("dose", "unit", "weight", "expected"),
+    [
+        (16.0, "mg/d", None, 20.0), (0.016, "g/d", None, 20.0), (16_000.0, "ug/d", None, 20.0),
+        (0.4, "mg/kg/d", 40.0, 20.0), (0.4, "mg/kg/d", None, None), (112.0, "mg/wk", None, 20.0),
+        (16.0, "mg", None, None), (16.0, "mg/kg", 40.0, None), (16.0, "mg/m2", 40.0, None),
+    ],
+)  # fmt: skip
+def test_a_dose_is_daily_or_unknown(dose, unit, weight, expected):
+    cohort = treated(medications=[("methylprednisolone", -9, None, dose, unit)], weight=weight)
+    found = prednisolone(cohort, DerivedStudy(cohort, SEED_2008).exposure, 0)
+    if expected is None:
+        assert np.isnan(found.daily_milligrams[0])
+    else:
+        assert found.daily_milligrams.tolist() == pytest.approx([expected])
+    assert found.not_convertible == (expected is None)
+
+
+def test_all_glucocorticoids_of_a_day_are_summed_and_a_drug_of_another_kind_is_not():
+    medications = [
+        ("prednisone", -9, None, 5.0, "mg/d"), ("deflazacort", -9, None, 6.0, "mg/d"),
+        ("betamethasone", -9, None, 0.75, "mg/d"), ("hydrocortisone", -9, None, 20.0, "mg/d"),
+        ("methotrexate", -9, None, 15.0, "mg/wk"), ("prednisolone eye drops", -9, None, 1.0, "mg/d"),
+    ]  # fmt: skip
+    cohort = treated(medications=medications)
+    assert prednisolone(cohort, DerivedStudy(cohort, SEED_2008).exposure, 0).daily_milligrams.tolist() == [20.0]
+
+
+def test_two_names_of_a_drug_are_one_drug_that_is_not_new_after_day_0():
+    names = SEED_2008.ck_normal_time.immunosuppressants
+    for before, after, day in [("MTX", "methotrexate", NO_TIME), ("CsA", "cyclosporine", NO_TIME),
+                               ("MTX", "MMF", 20), ("aspirin", "RTX", 20)]:  # fmt: skip
+        cohort = treated(medications=[(before, -9, None, 1.0, "mg/d"), (after, 20, None, 1.0, "mg/d")])
+        assert first_new_drug_day(cohort, DerivedStudy(cohort, SEED_2008).exposure, names).tolist() == [day]
 
 
 def test_sevenths_of_a_weekly_dose_are_no_taper():
     found = events(medications=[("prednisolone", -9, 9, 35.0, "mg/wk"), ("prednisolone", 10, None, 5.0, "mg/d")])
     assert (found.steroid_taper[0], found.steroid_increase[0]) == (NO_TIME, NO_TIME)
-    assert slow.prednisolone(slow.drugs(treated(), 0, DAY0), 0) is None
+    assert steroids.dose(steroids.periods(treated(), 0, DAY0), 0) is None
     assert Fraction(35, 7) == 5
 
 
@@ -180,7 +287,7 @@ def test_the_first_rescue_is_the_earliest_of_its_kinds():
         ],
         ended=50,
     )
-    assert [int(getattr(found, name)[0]) for name in RESCUE] == [40, 30, 20]
+    assert [int(getattr(found, name)[0]) for name in RESCUE] == [40, 30, 20, NO_TIME]
     assert int(found.day(*RESCUE)[0]) == 20
     assert int(found.day("death")[0]) == 50
     assert found.within(19, *RESCUE).tolist() == [False]

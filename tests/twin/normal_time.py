@@ -4,6 +4,7 @@
 episode.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import strategies as st
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from app.protocol.model import Protocol
 from app.timeline.cohort import Cohort, MedicationRow
 from tests.twin import derivations as twin
+from tests.twin import steroids
 from tests.twin.cohorts import FIRST_DATE, rows
 
-DRUGS = st.sampled_from(["azathioprine", "Methotrexate", " tacrolimus", "prednisolone"])
+DRUGS = st.sampled_from(["azathioprine", "Methotrexate", "MTX", " tacrolimus", "prednisolone", "mPSL"])
 DRUG_DAYS = st.sampled_from([-40, -1, 0, 1, 2, 7, 8, 17, 18, 28, 29, 42, 56, 57, 58, 70, 300, 301, 400])
 DEATHS = st.sampled_from([None, None, 8, 18, 28, 42, 58, 70, 300, 301, 500])
 
@@ -33,8 +35,15 @@ def cohorts_with_rescue(draw: st.DrawFn) -> Cohort:
 
 
 def rescue_day(cohort: Cohort, place: int, protocol: Protocol) -> int | None:
-    """The first day after day 0 on which a second course or a listed drug that was not given before began."""
-    return twin.rescue_day(twin.patients_of(cohort)[place], protocol)
+    """The first day after day 0 on which a second course or a listed drug that was not given before began, or of a
+    steroid rescue that the protocol declares.
+    """
+    patient = twin.patients_of(cohort)[place]
+    treatment = twin.course(patient, protocol)
+    if treatment.treated:
+        taken = steroids.periods(cohort, place, treatment.date)
+        patient = replace(patient, steroids=steroids.rescue(taken, protocol.ck_normal_time.steroid_rescue))
+    return twin.rescue_day(patient, protocol)
 
 
 def outcome(

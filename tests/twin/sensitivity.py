@@ -1,19 +1,15 @@
 """A second implementation for caveats and sensitivity: plain Python, one patient at a time, nothing reused.
 
-Built on `derivations.py`; what other drugs patients took is read from the cohort's columns, here once more.
+Built on `derivations.py`, and on `steroids.py` for what glucocorticoids patients took.
 """
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 from statistics import fmean
 
 from app.protocol.model import Protocol
-from app.timeline.cohort import NO_TIME, Cohort
 from tests.twin import derivations as twin
-
-PER_DAY = {"mg/d": Fraction(1), "g/d": Fraction(1000), "mg/wk": Fraction(1, 7)}
-
+from tests.twin.steroids import Period, dose
 
 # --- regression to the mean -------------------------------------------------------------------------------------------
 
@@ -67,56 +63,15 @@ def slope(points: list[tuple[int, float]]) -> float | None:
 # --- intercurrent events ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Drug:
-    """A drug over days counted from day 0; `last` is None while it goes on, `daily` None without a daily unit."""
-
-    name: str
-    first: int
-    last: int | None
-    daily: Fraction | None
-
-
-def drugs(cohort: Cohort, place: int, date: int) -> list[Drug]:
-    """What a patient took, in days from the date of day 0."""
-    table = cohort.medications
-    return [
-        Drug(
-            str(table.drug[i]).strip().casefold(),
-            int(table.start_day[i]) - date,
-            None if int(table.end_day[i]) == NO_TIME else int(table.end_day[i]) - date,
-            twin.exact(table.dose[i]) * PER_DAY[table.unit[i]] if table.unit[i] in PER_DAY else None,
-        )
-        for i in range(len(table))
-        if int(table.patient[i]) == place
-    ]
-
-
-def prednisolone(taken: list[Drug], day: int) -> Fraction | None:
-    """The dose on a day; a period that ends as another begins gives way to it."""
-    periods = [drug for drug in taken if drug.name == "prednisolone"]
-    begins = any(period.first == day for period in periods)
-    covering = [
-        period
-        for period in periods
-        if period.first <= day
-        and (period.last is None or day <= period.last)
-        and not (begins and period.last == day and period.first < day)
-    ]
-    if not periods or any(period.daily is None for period in covering):
-        return None
-    return sum((period.daily for period in covering if period.daily is not None), Fraction(0))
-
-
-def steroid_change(taken: list[Drug], sign: int) -> int | None:
+def steroid_change(taken: list[Period], sign: int) -> int | None:
     """The first day after day 0 with more (1) or less (-1) than on day 0, day by day."""
-    start = prednisolone(taken, 0)
+    start = dose(taken, 0)
     if start is None:
         return None
     last = max([drug.first for drug in taken] + [drug.last or 0 for drug in taken], default=0)
     for day in range(1, last + 3):
-        dose = prednisolone(taken, day)
-        if dose is not None and abs(dose - start) > Fraction(1, 10**6) and (dose > start) == (sign > 0):
+        now = dose(taken, day)
+        if now is not None and abs(now - start) > Fraction(1, 10**6) and (now > start) == (sign > 0):
             return day
     return None
 

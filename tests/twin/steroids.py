@@ -1,54 +1,81 @@
-"""A second implementation of glucocorticoid doses: day by day, in plain Python and fractions.
+"""A second implementation of glucocorticoid doses and of steroid rescues: plain Python, exact fractions, day by day.
 
-`doses_of(periods, last)` -> `{day: dose or None}` of the days that a period covers, up to the day `last`. A period is
-(first day, last day or None, dose a day or None). A dose of None is not known.
+The equivalents, units and names are written here once more, from the table of the British National Formulary.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
-Period = tuple[int, int | None, Fraction | None]
-Day = dict[int, Fraction | None]
+from app.protocol.endpoints import SteroidRescue
+from app.timeline.cohort import NO_TIME, Cohort
+
+EQUAL_TO_5_MG = {
+    "prednisolone": "5", "psl": "5", "prednisone": "5", "methylprednisolone": "4", "mpsl": "4", "solu-medrol": "4",
+    "dexamethasone": "0.75", "dex": "0.75", "betamethasone": "0.75", "hydrocortisone": "20", "deflazacort": "6",
+}  # fmt: skip
+"""How many milligrams of a glucocorticoid have the effect of 5 mg of prednisolone, by names in small letters."""
+PER_DAY = {"mg/d": Fraction(1), "g/d": Fraction(1000), "ug/d": Fraction(1, 1000), "mg/wk": Fraction(1, 7)}
+LEAST = Fraction(1, 10**6)
 
 
-def doses_of(periods: Sequence[Period], last: int, *, stopped: bool = False) -> Day:
-    """The dose of each day from day 0 to `last`; a day that is absent is a gap."""
-    found: Day = {}
-    for day in range(last + 1):
-        taken = [dose for first, end, dose in periods if _is_taken(first, end, day, periods)]
-        if taken:
-            found[day] = None if None in taken else sum((dose for dose in taken if dose is not None), Fraction())
-        elif stopped and periods and all(end is not None and end < day for _, end, _ in periods):
-            found[day] = Fraction()
+@dataclass(frozen=True)
+class Period:
+    """A glucocorticoid over days counted from day 0; `last` is None while it goes on, `daily` None if unknown."""
+
+    first: int
+    last: int | None
+    daily: Fraction | None
+
+
+def periods(cohort: Cohort, place: int, date: int) -> list[Period]:
+    """The glucocorticoids of a patient, in mg of prednisolone a day."""
+    table, weight = cohort.medications, cohort.patients[place].weight_kg
+    found = []
+    for i in range(len(table)):
+        name = str(table.drug[i]).strip().lower()
+        if int(table.patient[i]) != place or name not in EQUAL_TO_5_MG:
+            continue
+        per_day = PER_DAY.get(table.unit[i])
+        if table.unit[i] == "mg/kg/d" and weight is not None:
+            per_day = Fraction(repr(float(weight)))
+        daily = None
+        if per_day is not None:
+            daily = Fraction(repr(float(table.dose[i]))) * per_day * 5 / Fraction(EQUAL_TO_5_MG[name])
+        last = None if int(table.end_day[i]) == NO_TIME else int(table.end_day[i]) - date
+        found.append(Period(int(table.start_day[i]) - date, last, daily))
     return found
 
 
-def _is_taken(first: int, end: int | None, day: int, periods: Sequence[Period]) -> bool:
-    if day < first or (end is not None and day > end):
-        return False
-    gives_way = day == end and first < day and any(other == day for other, _, _ in periods)
-    return not gives_way
-
-
-def total(doses: Day, days: int) -> Fraction | None:
-    """The sum over the days 0 to `days` - 1; None where one of them is not known."""
-    found = [doses.get(day) for day in range(days)]
-    return None if None in found else sum((dose for dose in found if dose is not None), Fraction())
-
-
-def time_to_low(doses: Day, last: int, low: Fraction, sustained: int) -> tuple[int, bool] | None:
-    """The day on which the dose was low for the first time and stayed so, or the last known day, and whether it was;
-    None for a patient who is not at risk.
-    """
-    start = doses.get(0)
-    if start is None or start <= low:
+def dose(taken: list[Period], day: int) -> Fraction | None:
+    """The dose on a day; a period that ends as another begins gives way to it."""
+    begins = any(period.first == day for period in taken)
+    covering = [
+        period
+        for period in taken
+        if period.first <= day
+        and (period.last is None or day <= period.last)
+        and not (begins and period.last == day and period.first < day)
+    ]
+    if not taken or any(period.daily is None for period in covering):
         return None
-    day = 0
-    while day < last and doses.get(day + 1) is not None:
-        day += 1
-    known = [doses[each] for each in range(day + 1)]
-    for first in range(1, day + 1):
-        run = known[first : first + sustained]
-        if len(run) == sustained and all(dose is not None and dose <= low for dose in run):
-            return first, True
-    return day, False
+    return sum((period.daily for period in covering if period.daily is not None), Fraction(0))
+
+
+def rescue(taken: list[Period], rule: SteroidRescue | None) -> int | None:
+    """The first day after day 0 that the rule calls a rise or a pulse, tried day by day."""
+    if rule is None or not taken:
+        return None
+    last = max(max(period.first, period.last or 0) for period in taken)
+    for day in range(1, last + 2):
+        now, before = dose(taken, day), dose(taken, day - 1)
+        known = [each for back in range(day) if (each := dose(taken, back)) is not None]
+        start = dose(taken, 0) if rule.over == "day_0" else min(known, default=None)
+        if now is None:
+            continue
+        if rule.rise is not None and start is not None and now - start >= Fraction(repr(float(rule.rise))) - LEAST:
+            return day
+        if rule.pulse is not None:
+            least = Fraction(repr(float(rule.pulse))) - LEAST
+            if now >= least and (before is None or before < least):
+                return day
+    return None

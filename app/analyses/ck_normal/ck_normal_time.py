@@ -34,6 +34,7 @@ from app.analyses.claims import median_time
 from app.analyses.preset_difference import Differs, normal_time_difference
 from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
 from app.derive.exposure import first_new_drug_day
+from app.derive.intercurrent_events import Event
 from app.derive.per_patient import included
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import CAUSES, CENSORED, before_end
@@ -274,6 +275,13 @@ class NormalTime(Grouped):
         "before the end of the remission episode or of follow-up.",
         examples=[0],
     )
+    steroid_rescue: int | None = Field(
+        default=None,
+        exclude_if=lambda count: count is None,
+        description="Patients of the risk set with a rise or pulse of glucocorticoids after day 0 and before the end "
+        "of the remission episode or of follow-up; absent unless the protocol declares `steroid_rescue`.",
+        examples=[0],
+    )
     rescue_before_normal: int = Field(
         description="Patients of the risk set whose further treatment began after day 0, and on or before the day of "
         "the first normal CK. Every strategy except `treatment_policy` counts it at 0 days.",
@@ -371,8 +379,12 @@ def _claims(context: Context, row: NormalTime) -> list[Claim]:
     reached = start != NO_TIME
     until, relapse = np.where(reached, start, last), np.where(end != NO_TIME, end, last)
     chosen = in_set & reached
-    begun = {"second_course": row.second_course, "new_immunosuppressant": row.new_immunosuppressant}
-    spell = {_BEFORE[name]: number for name, number in begun.items()}
+    begun = {
+        "second_course": row.second_course,
+        "new_immunosuppressant": row.new_immunosuppressant,
+        "steroid_rescue": row.steroid_rescue,
+    }
+    spell = {words: number for name, words in _before(context).items() if (number := begun[name]) is not None}
     return [
         _median_claim("median_time_normal", "Time with normal CK", row.median, durations, spell),
         _median_claim("median_time_to_first_normal", "Time to the first normal CK", row.time_to_first_normal.median,
@@ -385,13 +397,23 @@ def _claims(context: Context, row: NormalTime) -> list[Claim]:
     ]  # fmt: skip
 
 
-_BEFORE = {"second_course": "had a second course", "new_immunosuppressant": "began a new immunosuppressant"}
+_BEFORE: dict[Event, str] = {
+    "second_course": "had a second course",
+    "new_immunosuppressant": "began a new immunosuppressant",
+}
+
+
+def _before(context: Context) -> dict[Event, str]:
+    """The further treatments that a claim counts, in words: with the steroid rescue if the protocol declares one."""
+    if context.protocol.ck_normal_time.steroid_rescue is None:
+        return _BEFORE
+    return _BEFORE | {"steroid_rescue": "had a rise or pulse of glucocorticoids"}
 
 
 def treated_again(context: Context, until: Ints, among: Bools) -> dict[str, int]:
     """How many of some patients had each further treatment after day 0 and not after a day of their own."""
     events = context.study.intercurrent_events
-    days = {words: getattr(events, name) for name, words in _BEFORE.items()}
+    days = {words: getattr(events, name) for name, words in _before(context).items()}
     return {words: int((among & (day > 0) & (day <= until)).sum()) for words, day in days.items()}
 
 
@@ -407,7 +429,8 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
     by_strategy = times_by_strategy(context)
     times = by_strategy[strategy]
     in_set, curve = times.in_set, times.curve
-    new_drug = first_new_drug_day(study.cohort, exposure, context.protocol.ck_normal_time.immunosuppressants)
+    rule = context.protocol.ck_normal_time
+    new_drug = first_new_drug_day(study.cohort, exposure, rule.immunosuppressants)
     rescue_day = study.rescues.treated
     return NormalTime(
         group=context.group,
@@ -423,6 +446,7 @@ def _normal_time(context: Context, strategy: RescueStrategy) -> NormalTime:
         rmst=times.mean,
         second_course=int(before_end(episodes, exposure.second_course).sum()),
         new_immunosuppressant=int(before_end(episodes, new_drug).sum()),
+        steroid_rescue=None if rule.steroid_rescue is None else int(before_end(episodes, study.rescues.steroid).sum()),
         rescue_before_normal=int((in_set & (rescue_day != NO_TIME) & (rescue_day <= episodes.start)).sum()),
         time_to_first_normal=_first_normal(context),
         strategies=strategies(context, by_strategy, strategy),

@@ -352,7 +352,10 @@ def _further_events(context: Context, view: CourseStudy, until: int) -> tuple[Bo
         return inside
 
     following = pick_int(begun, courses.next, NO_TIME)
-    other = (getattr(events, name)[courses.patient] for name in ("new_immunosuppressant", "steroid_increase"))
+    other = (
+        getattr(events, name)[courses.patient]
+        for name in ("new_immunosuppressant", "steroid_increase", "steroid_rescue")
+    )
     rescued = np.logical_or.reduce([within(day) for day in (following, *other)])
     return within(events.death[courses.patient]), rescued
 

@@ -23,9 +23,9 @@ SENSITIVITY_CASES: dict[str, str] = {
     "patients were chosen by the last value alone.",
     "slopes": "Slope of ln(CK) after treatment minus the slope before it, both per 28 days by least squares.",
     "complete_cases": "Only patients with a value at baseline and at every declared week.",
-    "without_further_treatment": "Patients with a second course, a new immunosuppressant or more prednisolone by "
+    "without_further_treatment": "Patients with a second course, a new immunosuppressant or more glucocorticoid by "
     "the end of the window are left out.",
-    "while_on_treatment": "Values after the day of a second course, a new immunosuppressant or more prednisolone do "
+    "while_on_treatment": "Values after the day of a second course, a new immunosuppressant or more glucocorticoid do "
     "not count; the last value up to that day stands for the week.",
     "without_comparators": "Patients with a value that was sent as `<x` or `>x` are left out of logarithms.",
     "bounds_substituted": "In logarithms `<x` counts as x/2 and `>x` as x, as in the cases with other values.",
