@@ -14,8 +14,7 @@ import re
 import shutil
 import socket
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -23,9 +22,8 @@ from typing import Any
 import numpy as np
 
 from app import SOFTWARE
-from app.bulk.study_files import Checks, StudyFiles, UnusableStudyFiles, checked, require_all, schema
-from app.derive.parts import StudyPart, part_of
-from app.protocol.model import Protocol
+from app.bulk.study_files import Checks, DerivedBatch, StudyFiles, UnusableStudyFiles, checked, schema
+from app.derive.parts import PartsRead, part_of
 from app.timeline import cohort_batches
 from app.timeline.cohort_batches import Batch
 
@@ -53,30 +51,27 @@ class Deriving:
     """What a machine of the cluster does with its batches."""
 
     checks: Checks
-    protocols: Sequence[str]
-    measures: Sequence[str]
-    all_facts: bool
+    wanted: PartsRead
     versions: tuple[str, ...]
 
     def __call__(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """A row for each batch: a problem, or the part with its digests and the number of patients of each file."""
         import pyarrow as arrow
 
-        protocols = [Protocol.model_validate_json(document) for document in self.protocols]
         for batch in batches:
             if batch.num_rows:
-                problem, part = self._derived(batch, protocols)
+                problem, part = self._derived(batch)
                 yield arrow.record_batch({"problem": [problem], "part": [part]}, schema=arrow.schema(
                     [("problem", arrow.string()), ("part", arrow.binary())]))  # fmt: skip
 
-    def _derived(self, batch: Batch, protocols: Sequence[Protocol]) -> tuple[str | None, bytes | None]:
+    def _derived(self, batch: Batch) -> tuple[str | None, bytes | None]:
         if (own := versions()) != self.versions:
             return f"the cluster has {', '.join(own)} instead of {', '.join(self.versions)}", None
         try:
             counts, cohort = checked(batch, self.checks)
         except UnusableStudyFiles as unusable:
             return str(unusable), None
-        part = part_of(cohort, protocols, self.measures, all_facts=self.all_facts)
+        part = part_of(cohort, self.wanted)
         return None, pickle.dumps((counts, cohort.digests, part), protocol=5)
 
 
@@ -86,31 +81,16 @@ def versions() -> tuple[str, ...]:
 
 
 def derived_parts(
-    place: str,
-    files: StudyFiles,
-    protocols: Sequence[Protocol],
-    measures: Sequence[str],
-    *,
-    all_facts: bool,
-    master: str | None,
-    settings: Mapping[str, str],
-) -> list[StudyPart]:
-    """The parts of a study, in any order. Raises `NoEngine` and `UnusableStudyFiles`."""
+    place: str, master: str | None, settings: Mapping[str, str], files: StudyFiles, wanted: PartsRead
+) -> Iterator[DerivedBatch]:
+    """What was derived of each batch, in any order. Raises `NoEngine` and `UnusableStudyFiles`."""
     require_engine(master)
-    documents = [protocol.model_dump_json() for protocol in protocols]
-    deriving = Deriving(Checks(files.export, files.zoned), documents, measures, all_facts, versions())
-    found: Counter[int] = Counter()
-    digests, parts = [], []
-    for problem, content in _mapped(place if "://" in place else f"file://{os.path.abspath(place)}", deriving, master,
-                                    settings):  # fmt: skip
+    deriving = Deriving(Checks(files.export, files.zoned), wanted, versions())
+    url = place if "://" in place else f"file://{os.path.abspath(place)}"
+    for problem, content in _mapped(url, deriving, master, settings):
         if problem is not None:
             raise UnusableStudyFiles(problem)
-        counts, of_part, part = pickle.loads(content)  # noqa: S301 - of `Deriving`, by Spark, whose own rows come so
-        found += counts
-        digests.append(of_part)
-        parts.append(part)
-    require_all(files, found, digests)
-    return parts
+        yield pickle.loads(content)  # noqa: S301 - of `Deriving`, by Spark, whose own rows come so
 
 
 def require_engine(master: str | None) -> None:

@@ -10,10 +10,11 @@ is computed from a part of a study or from facts of two.
 
 import hashlib
 import json
+import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import SOFTWARE
+from app.derive.parts import StudyPart
+from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.timeline import cohort_batches
 from app.timeline.cohort import DIGEST, Cohort, digest_of_patients
 from app.timeline.cohort_batches import Batch
-from app.timeline.patient_order import PatientOrder
+from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 FORM = 1
 """The form of the list. Files of a later form are not read."""
 LIST = "_study.json"
 """Engines leave out files whose names begin so."""
 BATCHES_IN_A_FILE = 4
+
+
+DerivedBatch = tuple[Counter[int], NDArray[np.bytes_], StudyPart]
+"""What an engine makes of a batch: how many patients of each file it has, their digests, and the part of the study."""
 
 
 class UnusableStudyFiles(Exception):
@@ -96,35 +103,35 @@ def schema() -> Any:  # noqa: ANN401 - a schema of pyarrow
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write(
-    place: str, cohort: Cohort, values_sent: Mapping[str, int], origin: ExportedFrom, protocol: Protocol
-) -> StudyFiles:
+def write(place: str, cohorts: Iterable[Cohort], origin: ExportedFrom, protocol: Protocol) -> StudyFiles:
     """Write the files of a study into a new or empty folder, and the list when all of them are there.
 
-    A new local folder is for its owner only.
+    The cohorts, at least one, are those of some patients of the study each, and are taken one after the other. A new
+    local folder is for its owner only.
     """
     from pyarrow import ArrowException, fs, parquet
 
     files, folder = _opened(place)
-    named = json.dumps([FORM, cohort_batches.meaning(), asdict(origin), protocol.digest, cohort.digest])
-    export = hashlib.sha256(named.encode()).hexdigest()
-    patients = []
+    export = secrets.token_hex(16)
+    written = _Written(protocol)
+    batches = written.batches(cohorts)
+    patients: list[int] = []
     try:
         if _names(files, folder):
             raise UnusableStudyFiles(f"{place} is not empty: name a new folder")
         if isinstance(files, fs.LocalFileSystem):
             Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         files.create_dir(folder, recursive=True)
-        bounds = [0, *cohort_batches.ends(cohort)]
-        for number, begin in enumerate(range(0, len(bounds) - 1, BATCHES_IN_A_FILE)):
-            of_file = bounds[begin : begin + BATCHES_IN_A_FILE + 1]
+        while (first := next(batches, None)) is not None:
+            number, rows = len(patients), 0
             with (
                 files.open_output_stream(f"{folder}/{name_of(number)}") as sink,
                 parquet.ParquetWriter(sink, schema(), compression="zstd", write_page_checksum=True) as writer,
             ):
-                for first, stop in pairwise(of_file):
-                    writer.write_batch(_labelled(cohort_batches.batch_of(cohort, first, stop), number, export))
-            patients.append(of_file[-1] - of_file[0])
+                for batch in chain([first], islice(batches, BATCHES_IN_A_FILE - 1)):
+                    writer.write_batch(_labelled(batch, number, export))
+                    rows += batch.num_rows
+            patients.append(rows)
         made = StudyFiles(
             form=FORM,
             software=SOFTWARE,
@@ -133,9 +140,9 @@ def write(
             origin=origin,
             protocol_digest=protocol.digest,
             protocol=protocol.model_dump_json(),
-            data=cohort.digest,
-            zoned=cohort.zoned,
-            values_sent=dict(values_sent),
+            data=digest_of_patients(np.concatenate(written.digests), zoned=written.zoned),
+            zoned=written.zoned,
+            values_sent=written.values_sent(),
             patients=patients,
         )
         with files.open_output_stream(f"{folder}/{LIST}") as sink:
@@ -143,6 +150,28 @@ def write(
     except (OSError, ArrowException) as error:
         raise UnusableStudyFiles(f"{place} cannot be written: {_why(error)}") from None
     return made
+
+
+class _Written:
+    """What the list says of the cohorts that were written."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.digests: list[NDArray[np.bytes_]] = []
+        self.zoned = False
+        self._protocol = protocol
+        self._sent: Counter[str] = Counter()
+
+    def batches(self, cohorts: Iterable[Cohort]) -> Iterator[Batch]:
+        """The batches of the cohorts."""
+        for cohort in cohorts:
+            self.digests.append(cohort.digests)
+            self.zoned = cohort.zoned
+            self._sent.update(DerivedStudy(cohort, self._protocol).values_sent)
+            yield from cohort_batches.batches_of(cohort)
+
+    def values_sent(self) -> dict[str, int]:
+        """How many values of each code were sent, in the order of the codes."""
+        return {code: self._sent[code] for code in (*LAB_CODES, *ASSESSMENT_CODES) if self._sent[code]}
 
 
 def _labelled(batch: Batch, number: int, export: str) -> Batch:
@@ -236,16 +265,11 @@ def require_all(files: StudyFiles, found: Counter[int], digests: Sequence[NDArra
         raise UnusableStudyFiles("the facts of the files are not those of the list")
 
 
-def read(place: str, files: StudyFiles) -> Cohort:
-    """The cohort of all files. Raises `UnusableStudyFiles`."""
-    found: Counter[int] = Counter()
-    cohorts = []
-    for batch in _batches(place):
-        counts, cohort = checked(batch, Checks(files.export, files.zoned))
-        found += counts
-        cohorts.append(cohort)
-    require_all(files, found, [cohort.digests for cohort in cohorts])
-    return PatientOrder(cohorts).cohort() if cohorts else nobody(zoned=files.zoned)
+def read(place: str, files: StudyFiles) -> Iterator[tuple[Counter[int], Cohort]]:
+    """Each batch of all files, as `checked` gives it; `require_all` says whether they are all. Raises
+    `UnusableStudyFiles`.
+    """
+    return (checked(batch, Checks(files.export, files.zoned)) for batch in _batches(place))
 
 
 def nobody(*, zoned: bool) -> Cohort:

@@ -3,17 +3,18 @@
 The report is that of the service, byte for byte, whichever engine derives it.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 from app import SOFTWARE
-from app.access.study_answers import declared_after_first_outcome
 from app.analyses import NullOptions, report_of_derived
 from app.analyses.answer_document import Header, Provenance, report_document
 from app.analyses.preset_difference import compared_with
 from app.analyses.without_effect import SMALL
 from app.bulk import spark_engine, study_files
-from app.bulk.study_files import ExportedFrom, StudyFiles
-from app.derive.parts import joined, measures_read
+from app.bulk.study_files import DerivedBatch, ExportedFrom, StudyFiles
+from app.derive.parts import PartsRead, joined, measures_read, part_of
 from app.derive.study import DerivedStudy
 from app.protocol.presets import differs_from_preset
 from app.store import audit
@@ -24,48 +25,54 @@ from app.store.snapshot import study_at
 def export_files(database: Database, study: str, place: str) -> StudyFiles:
     """Write the files of a study at its latest revision. Raises `NotFound` and `UnusableStudyFiles`."""
     with study_at(database, study) as snapshot:
-        protocol, cohort = snapshot.protocol, snapshot.cohort()
-        changed = declared_after_first_outcome(snapshot, cohort, protocol)
+        changed = snapshot.protocol_changed_after_first_outcome()
         origin = ExportedFrom(snapshot.id, snapshot.revision, snapshot.as_of, changed)
-    audit.note_command(database, "export", "everyone", study=study, revision=origin.revision)
-    return study_files.write(place, cohort, DerivedStudy(cohort, protocol).values_sent, origin, protocol)
+        audit.note_command(database, "export", "everyone", study=study, revision=origin.revision)
+        cohorts = (cohort for cohort, _ in snapshot.cohorts_with_sources())
+        return study_files.write(place, cohorts, origin, snapshot.protocol)
 
 
 def report_here(place: str) -> bytes:
-    """The report of the files of a study, derived in this process. Raises `UnusableStudyFiles`."""
-    files = study_files.listed(place)
-    return _document(files, DerivedStudy(study_files.read(place, files), files.declared))
+    """The report of the files of a study, derived in this process batch by batch: it has the results of one batch in
+    memory at a time. Raises `UnusableStudyFiles`.
+    """
+    return _report(place, partial(_derived_here, place))
 
 
 def report_on_spark(place: str, master: str | None, settings: Mapping[str, str]) -> bytes:
-    """The same, derived by Spark in parts. Raises `UnusableStudyFiles` and `NoEngine`.
+    """The same, derived by Spark. Raises `UnusableStudyFiles` and `NoEngine`."""
+    return _report(place, partial(spark_engine.derived_parts, place, master, settings))
 
-    The report simulates in a small study; for this it needs all facts of the study.
+
+def _derived_here(place: str, files: StudyFiles, wanted: PartsRead) -> Iterator[DerivedBatch]:
+    for counts, cohort in study_files.read(place, files):
+        yield counts, cohort.digests, part_of(cohort, wanted)
+
+
+def _report(place: str, derived: Callable[[StudyFiles, PartsRead], Iterable[DerivedBatch]]) -> bytes:
+    """The report of the files from what an engine derives of them. It simulates in a small study, and needs all facts
+    of such a study for this.
     """
     files = study_files.listed(place)
-    protocol = files.declared
-    protocols, all_facts = (protocol, *compared_with(protocol)), _is_small(files)
-    parts = spark_engine.derived_parts(
-        place,
-        files,
-        protocols,
-        measures_read(files.values_sent, protocol),
-        all_facts=all_facts,
-        master=master,
-        settings=settings,
+    protocol, small = files.declared, sum(files.values_sent.values()) <= SMALL
+    wanted = PartsRead(
+        (protocol, *compared_with(protocol)), measures_read(files.values_sent, protocol), all_facts=small
     )
-    if not parts:
-        return _document(files, DerivedStudy(study_files.nobody(zoned=files.zoned), protocol))
-    return _document(files, joined(parts, protocols, all_facts=all_facts))
+    found: Counter[int] = Counter()
+    digests, parts = [], []
+    for counts, of_part, part in derived(files, wanted):
+        found += counts
+        digests.append(of_part)
+        parts.append(part)
+    study_files.require_all(files, found, digests)
+    nobody = DerivedStudy(study_files.nobody(zoned=files.zoned), protocol)
+    study = joined(parts, wanted) if parts else nobody
+    return report_document(_header(files), report_of_derived(study, NullOptions(null=small)))
 
 
-def _is_small(files: StudyFiles) -> bool:
-    return sum(files.values_sent.values()) <= SMALL
-
-
-def _document(files: StudyFiles, study: DerivedStudy) -> bytes:
+def _header(files: StudyFiles) -> Header:
     origin, protocol = files.origin, files.declared
-    header = Header(
+    return Header(
         study=origin.study,
         revision=origin.revision,
         as_of=origin.as_of,
@@ -78,4 +85,3 @@ def _document(files: StudyFiles, study: DerivedStudy) -> bytes:
             software=SOFTWARE,
         ),
     )
-    return report_document(header, report_of_derived(study, NullOptions(null=_is_small(files))))

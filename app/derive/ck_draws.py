@@ -6,8 +6,8 @@ import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.ck_normality import NORMAL, RemissionEpisodes
-from app.derive.per_patient import any_where, count_where, first_where, last_where, pick_int
-from app.timeline.cohort import Bools, Floats, Ints, Words
+from app.derive.per_patient import any_where, count_where, last_where, pick_int
+from app.timeline.cohort import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,17 +39,19 @@ def ck_draws(
     `judged_until`.
     """
     patient, size, limit = records.patient, records.size, records.upper_limit
-    named: Bools = records.lab != None  # noqa: E711 - of each element
-    limited = ~np.isnan(limit)
+    words = records.lab.tolist()
+    laboratories = {word: number for number, word in enumerate({*words} - {None})}
+    laboratory = np.fromiter(map(({None: -1} | laboratories).__getitem__, words), np.int64, len(words))
+    named, limited = laboratory >= 0, ~np.isnan(limit)
     judged = (records.day > 0) & (records.day <= judged_until) & limited
     end = episodes.start + episodes.duration
     in_episode = (known == NORMAL) & (records.day > 0) & (records.day < end[patient])
     return CkDraws(
-        laboratories=frozenset(records.lab[named].tolist()),
+        laboratories=frozenset(laboratories),
         count=count_where(patient, size, np.ones(len(patient), dtype=np.bool_)),
         bounds=count_where(patient, size, records.comparator != 0),
         laboratory_known=any_where(patient, size, named),
-        laboratory_differs=_differs(patient, size, records.lab, named),
+        laboratory_differs=_differs(patient, size, laboratory, named),
         limit_known=any_where(patient, size, limited),
         limit_differs=_differs(patient, size, limit, limited),
         limit_judged=any_where(patient, size, judged),
@@ -58,8 +60,7 @@ def ck_draws(
     )
 
 
-def _differs(patient: Ints, size: int, kind: Floats | Words, among: Bools) -> Bools:
+def _differs(patient: Ints, size: int, kind: Floats | Ints, among: Bools) -> Bools:
     """Whether a patient has rows `among` which not all are of the same kind."""
-    rows = np.flatnonzero(among)
-    owner, first = patient[rows], first_where(patient, size, among)
-    return any_where(owner, size, (kind[rows] != kind[first[owner]]).astype(np.bool_))
+    owner, kind = patient[among], kind[among]
+    return any_where(owner[1:], size, (kind[1:] != kind[:-1]) & (owner[1:] == owner[:-1]))

@@ -60,19 +60,25 @@ def measures_read(sent: Iterable[str], protocol: Protocol) -> list[str]:
     return list(dict.fromkeys((*known, "CK", *protocol.measures)))
 
 
-def part_of(
-    cohort: Cohort, protocols: Sequence[Protocol], measures: Sequence[str], *, all_facts: bool = False
-) -> StudyPart:
-    """What the report reads of these patients under the first protocol, and to compare it with the others.
-
-    `measures` are the same for all parts: those of `measures_read` of the whole study.
+@dataclass(frozen=True, slots=True)
+class PartsRead:
+    """What the report reads of a study: under the first protocol, and to compare it with the others. `measures` are
+    those of `measures_read` of the whole study; it is the same for all parts.
     """
-    study = DerivedStudy(cohort, protocols[0])
+
+    protocols: Sequence[Protocol]
+    measures: Sequence[str]
+    all_facts: bool = False
+
+
+def part_of(cohort: Cohort, wanted: PartsRead) -> StudyPart:
+    """What the report reads of these patients."""
+    study = DerivedStudy(cohort, wanted.protocols[0])
     derived = (
-        _derivations(study, READ, measures),
-        *(_derivations(study.under(other), READ_TO_COMPARE, ()) for other in protocols[1:]),
+        _derivations(study, READ, wanted.measures),
+        *(_derivations(study.under(other), READ_TO_COMPARE, ()) for other in wanted.protocols[1:]),
     )
-    return StudyPart(study.cohort if all_facts else _without_values(study.cohort), derived)
+    return StudyPart(study.cohort if wanted.all_facts else _without_values(study.cohort), derived)
 
 
 def _derivations(study: DerivedStudy, names: Sequence[str], measures: Sequence[str]) -> Derivations:
@@ -92,20 +98,20 @@ def _without_values(cohort: Cohort) -> Cohort:
     return replace(cohort, labs=cohort.labs.where(none), assessments=cohort.assessments.where(none))
 
 
-def joined(parts: Sequence[StudyPart], protocols: Sequence[Protocol], *, all_facts: bool = False) -> DerivedStudy:
+def joined(parts: Sequence[StudyPart], wanted: PartsRead) -> DerivedStudy:
     """The study of the patients of all parts, at least one, in the order of their identifiers.
 
     Raises `ValueError` if a patient is in it twice.
     """
     order = PatientOrder([part.cohort for part in parts])
     cohort = order.cohort()
-    if not all_facts:
+    if not wanted.all_facts:
         withheld: Any = Withheld()
         cohort = replace(cohort, labs=withheld, assessments=withheld)
-    study = DerivedStudy(cohort, protocols[0])
+    study = DerivedStudy(cohort, wanted.protocols[0])
     of_protocols = (_all_derivations(order, each) for each in zip(*(part.derived for part in parts), strict=True))
-    for protocol, derived in zip(protocols, of_protocols, strict=True):
-        of_protocol = study if protocol is protocols[0] else study.under(protocol)
+    for protocol, derived in zip(wanted.protocols, of_protocols, strict=True):
+        of_protocol = study if protocol is wanted.protocols[0] else study.under(protocol)
         of_protocol.know(replace(derived, properties={**derived.properties, "cohort": cohort}))
     return study
 

@@ -24,6 +24,26 @@ def sorted_values(values: ArrayLike) -> NDArray[np.float64]:
     return ordered
 
 
+def to_twelve_digits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each value to 12 significant digits, as `float(f"{x:.12g}")` gives it.
+
+    A whole number below 2^53 times or by a power of ten up to 10^22 has one rounding only, that of the result. A value
+    that is closer to the middle between two such numbers than its product can tell is written as text, and so are very
+    large and very small ones.
+    """
+    size = np.abs(values)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        shift = 11 - np.floor(np.log10(size))
+        power = 10.0 ** np.clip(np.abs(shift), 0, 22)
+        scaled = np.where(shift < 0, size / power, size * power)
+        whole = np.rint(scaled)
+        sure = (np.abs(shift) <= 22) & (scaled >= 1e11) & (scaled < 1e12) & (np.abs(scaled - whole) < 0.499)
+        found = np.copysign(np.where(shift < 0, whole * power, whole / power), values)
+    for place in np.flatnonzero(~sure & (size > 0)):
+        found[place] = float(f"{values[place]:.12g}")
+    return np.where(size > 0, found, values)
+
+
 def check_level(level: float) -> None:
     """Raise a `ValueError` unless the confidence level lies between 0 and 1."""
     if not 0 < level < 1:

@@ -135,6 +135,8 @@ class Asked:
         }
         self._counted = True
         answer = await _answer(self.app, scope, body, self.receive)
+        if answer.status == 429:
+            self._counted = False  # so that the next document is refused, too
         self.caller = scope["state"].get("caller", self.caller)
         self.session = scope["state"].get("session", self.session)
         self._rated = scope.get(RATED, self._rated)

@@ -22,6 +22,7 @@ from tests.bench.loopback import ROOT, cpu, put_study, server
 from tests.bench.on_spark import on_spark
 from tests.bench.pages import pages
 from tests.bench.postgres_bulk import postgres_bulk
+from tests.bench.registry import registry
 from tests.bench.rest import start_and_rest
 from tests.bench.segments import segments
 from tests.bench.without_effect import without_effect
@@ -51,6 +52,7 @@ def main() -> None:
             *datasets(folder),
             *cached_answers(folder),
             *start_and_rest(folder),
+            *registry(),
             *on_spark(),
         ]
     page = _page(rows)

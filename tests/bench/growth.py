@@ -69,11 +69,14 @@ def _bytes(number: int) -> bytes:
     return json.dumps(timeline(number)).encode()
 
 
-def study_of(models: Cohort, size: int) -> Cohort:
-    """The models over and over, in patients of their own, every result and date of them moved a little."""
+def study_of(models: Cohort, size: int, first: int = 0) -> Cohort:
+    """The models over and over, in patients of their own, every result and date of them moved a little. The copies are
+    numbered from `first` on.
+    """
     copies = size // len(models)
-    rng = np.random.default_rng(size)
-    patients = tuple(row._replace(id=f"P{copy:04d}-{row.id}") for copy in range(copies) for row in models.patients)
+    rng = np.random.default_rng(size + first)
+    numbers = range(first, first + copies)
+    patients = tuple(row._replace(id=f"P{copy:04d}-{row.id}") for copy in numbers for row in models.patients)
     shift = rng.integers(0, 1000, size)
 
     def repeated(table: Table) -> Table:

@@ -1,5 +1,7 @@
 """What a reader does on the pages of the answers, with what is written there and the keyboard."""
 
+import re
+
 from tests.browser.checks import check_accessible
 
 
@@ -19,7 +21,7 @@ def test_a_convention_is_changed_and_a_refused_value_corrected_with_the_keyboard
     page.keyboard.type("0.9")
     page.keyboard.press("Enter")
     page.wait_for_url("**level=0.9")
-    assert "Rate (90 % CI)" in page.locator("main").inner_text().replace("\u00a0", " ")
+    page.get_by_text(re.compile(r"Rate \(90\s%\sCI\)")).first.wait_for()
 
 
 def test_a_form_sends_only_what_was_filled_in_and_without_a_script_gives_the_same_figures(opened):

@@ -26,4 +26,4 @@ def test_a_word_is_looked_for_and_its_passage_is_read_by_keyboard(opened):
     check_accessible(page)
     press(page, "The worklist")
     page.wait_for_url("**/docs/intake#the-worklist")
-    assert page.get_by_role("heading", name="The worklist").is_visible()
+    page.get_by_role("heading", name="The worklist").wait_for()

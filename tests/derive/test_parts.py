@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.analyses import NullOptions, Options, answer, report, report_of_derived
 from app.analyses.answer_document import Header, Provenance, report_document
 from app.analyses.preset_difference import compared_with
-from app.derive.parts import joined, measures_read, part_of
+from app.derive.parts import PartsRead, joined, measures_read, part_of
 from app.derive.study import DerivedStudy
 from app.protocol.presets import MYOSITIS_2026, SEED_2008
 from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
@@ -41,14 +41,14 @@ def divided(cohort, protocol, seed, all_facts=False):
     hands = [rng.choice([0, 0, 0, 1, 2, 3]) for _ in cohort.patients]
     of_protocols = (protocol, *compared_with(protocol))
     measures = measures_read(DerivedStudy(cohort, protocol).values_sent, protocol)
+    wanted = PartsRead(of_protocols, measures, all_facts)
     parts = [
-        part_of(cohort.select(np.array([hand == number for hand in hands], dtype=np.bool_)), of_protocols, measures,
-                all_facts=all_facts)
+        part_of(cohort.select(np.array([hand == number for hand in hands], dtype=np.bool_)), wanted)
         for number in range(5)
-    ]  # fmt: skip
+    ]
     rng.shuffle(parts)
     sent = [pickle.loads(pickle.dumps(part)) for part in parts]  # noqa: S301 - our own bytes
-    return joined(sent, of_protocols, all_facts=all_facts)
+    return joined(sent, wanted)
 
 
 @settings(max_examples=repeats(25, thorough=200), deadline=None)
@@ -74,8 +74,8 @@ def test_what_is_counted_is_counted_over_all_parts():
     ]
     infusions = [InfusionRow(who, "IVIG", day0, None, False, 0.4, "g/kg", None) for who in people]
     cohort = Cohort.assemble([PatientRow(who) for who in people], labs, [], infusions, [], [])
-    parts = [part_of(cohort.between(place, place + 1), (SEED_2008,), ["CK"]) for place in (1, 0)]
-    found = joined(parts, (SEED_2008,))
+    wanted = PartsRead((SEED_2008,), ["CK"])
+    found = joined([part_of(cohort.between(place, place + 1), wanted) for place in (1, 0)], wanted)
     assert found.ck_draws.laboratories == {"LAB-A", "LAB-B"}
     assert (found.ck_undetermined, found.run_in.zero_values) == (2, 2)
     assert found.values_sent == {"CK": 6}
@@ -105,6 +105,7 @@ def test_what_the_parts_do_not_hold_is_never_answered_from_a_part(demo):
 
 
 def test_a_patient_of_two_parts_is_refused(demo):
-    part = part_of(demo, (MYOSITIS_2026,), ["CK"])
+    wanted = PartsRead((MYOSITIS_2026,), ["CK"])
+    part = part_of(demo, wanted)
     with pytest.raises(ValueError, match="twice"):
-        joined([part, part], (MYOSITIS_2026,))
+        joined([part, part], wanted)

@@ -8,7 +8,6 @@ from pathlib import Path
 from app.bulk import study_files
 from app.bulk.study_files import ExportedFrom, StudyFiles
 from app.demo import TIMELINES
-from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.readers.json_timelines import read_array
 from app.timeline.cohort import Cohort
@@ -25,7 +24,7 @@ def demonstration() -> Cohort:
 
 def write(place: Path, cohort: Cohort, protocol: Protocol, origin: ExportedFrom = ORIGIN) -> StudyFiles:
     """Write a cohort as an export does."""
-    return study_files.write(str(place), cohort, DerivedStudy(cohort, protocol).values_sent, origin, protocol)
+    return study_files.write(str(place), [cohort], origin, protocol)
 
 
 def histories(seed: int, patients: int = 40) -> list[dict]:

@@ -15,6 +15,7 @@ from app.bulk import spark_engine, study_files
 from app.bulk.spark_engine import NoEngine
 from app.bulk.study_files import LIST, UnusableStudyFiles, name_of
 from app.bulk.study_report import report_here
+from app.derive.parts import PartsRead
 from app.protocol.presets import MYOSITIS_2026, SEED_2008
 from app.timeline.cohort import Cohort
 from tests.journeys.conftest import load_demo, service
@@ -211,7 +212,7 @@ def test_a_machine_with_another_version_derives_nothing(files):
     checks = study_files.Checks(study_files.listed(str(files)).export, False)
     batch = next(study_files._batches(str(files)))
     for versions, whole in ((spark_engine.versions(), True), (("myoresponse 0.0.1", "numpy 1"), False)):
-        derives = spark_engine.Deriving(checks, [SEED_2008.model_dump_json()], ["CK"], False, versions)
+        derives = spark_engine.Deriving(checks, PartsRead((SEED_2008,), ["CK"]), versions)
         (row,) = list(derives(iter([batch, batch.slice(0, 0)])))
         problem, part = row.to_pylist()[0].values()
         assert (problem is None, part is not None) == (whole, whole)

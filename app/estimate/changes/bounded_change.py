@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from app.estimate.arithmetic import LARGEST, check_level, quantile_of
+from app.estimate.arithmetic import LARGEST, check_level, quantile_of, to_twelve_digits
 from app.estimate.changes.paired_change import TName, paired_change
 from app.estimate.changes.signed_rank import SignedRankP, Zeros, signed_rank_test
 from app.estimate.results import BoundedMean, Change, Interval, Reason, TestResult
@@ -98,7 +98,7 @@ def censored_normal(low: ArrayLike, high: ArrayLike) -> NormalFit:
         return NormalFit(reason=Reason.NO_PATIENTS)
     if np.count_nonzero(np.isfinite(lower) & np.isfinite(upper)) < 2:
         return NormalFit(reason=Reason.TOO_FEW_KNOWN)
-    if _twelve(lower).max() <= _twelve(upper).min():
+    if to_twelve_digits(lower).max() <= to_twelve_digits(upper).min():
         return NormalFit(reason=Reason.SPREAD_HIDDEN)
     order = np.lexsort((upper, lower))
     return _maximum(lower[order], upper[order])
@@ -174,11 +174,6 @@ def _limits(points: ArrayLike, low: ArrayLike, high: ArrayLike) -> tuple[Floats,
     return values, lower, upper
 
 
-def _twelve(values: Floats) -> Floats:
-    """The values to 12 significant digits, in their order, as differences are compared."""
-    return np.array([float(f"{x:.12g}") for x in values.tolist()], dtype=np.float64)
-
-
 def _widening(known: int) -> float:
     """From the maximum likelihood standard error, whose variance has the divisor m, to that with m - 1."""
     return math.sqrt(known / (known - 1))
@@ -219,7 +214,7 @@ def _rank_test(
 
     A bound may tie with nothing: ties would change the distribution of V.
     """
-    low, high = _twelve(lower), _twelve(upper)
+    low, high = to_twelve_digits(lower), to_twelve_digits(upper)
     bounded = low < high
     least, most = np.where(low > 0, low, -high), np.where(low > 0, high, -low)
     least, most = np.where(bounded, least, np.abs(low)), np.where(bounded, most, np.abs(low))

@@ -8,9 +8,9 @@ Ints = NDArray[np.int64]
 
 FEW = 16
 """When at most so many sums for each row are left, they are computed."""
-SAMPLED = 128
-"""The size of the sample of a round: so many rows, and so many sums of each."""
-MARGIN = 0.005
+SAMPLED = 8192
+"""The size of the sample of a round."""
+MARGIN = 0.003
 """The sample estimates the rank of a sum to about this share of all sums; the pivots are this far on either side."""
 
 
@@ -47,16 +47,12 @@ def kth_sum(rows: Floats, columns: Floats, start: Ints, k: int) -> float:
 
 def _around(rows: Floats, columns: Floats, first: Ints, end: Ints, share: float) -> list[float]:
     """Two sums from a regular sample; the sum at this share of the remaining sums is expected between them."""
-    held = np.flatnonzero(end > first)
-    step = max(1, held.size // SAMPLED)
-    some = held[step // 2 :: step]
-    left = (end - first)[some]
-    places = first[some, None] + (left[:, None] * (np.arange(SAMPLED) + 0.5) / SAMPLED).astype(np.int64)
-    sums = (rows[some, None] + columns[places]).ravel()
-    order = np.argsort(sums)
-    weight = np.cumsum(np.repeat(left, SAMPLED)[order])
-    wanted = np.clip([share - MARGIN, share + MARGIN], 0, 1) * weight[-1]
-    pivots: list[float] = sums[order[np.searchsorted(weight, wanted)]].tolist()
+    last = np.cumsum(end - first)
+    places = ((np.arange(SAMPLED) + 0.5) * (last[-1] / SAMPLED)).astype(np.int64)
+    row = np.searchsorted(last, places, side="right")
+    sums = rows[row] + columns[end[row] - last[row] + places]
+    wanted = np.clip([(share - MARGIN) * SAMPLED, (share + MARGIN) * SAMPLED], 0, SAMPLED - 1).astype(np.int64)
+    pivots: list[float] = np.partition(sums, wanted)[wanted].tolist()
     return pivots
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from app.estimate.arithmetic import sorted_values
+from app.estimate.arithmetic import sorted_values, to_twelve_digits
 from app.estimate.results import Reason, TestResult
 
 Zeros = Literal["drop", "pratt"]
@@ -45,7 +45,7 @@ def rounded(differences: ArrayLike) -> NDArray[np.float64]:
 
     Differences of decimal values have rounding errors: without rounding, 1.3 - 1.1 and 0.3 - 0.1 would not be tied.
     """
-    return np.array([float(f"{d:.12g}") for d in sorted_values(differences).tolist()], dtype=np.float64)
+    return to_twelve_digits(sorted_values(differences))
 
 
 def signed_ranks(differences: NDArray[np.float64], zeros: Zeros) -> SignedRanks:
