@@ -56,13 +56,14 @@ class SteroidOptions(Options):
 
     low_dose: DailyDose | None = Field(
         default=None,
-        description="Greatest daily dose that is low, in mg of prednisolone; the protocol's where left out.",
+        description="Greatest daily dose that is low, in mg of prednisolone equivalents; the protocol's where left "
+        "out.",
         examples=[7.5],
     )
     steroid_free_dose: DailyDose | None = Field(
         default=None,
-        description="Greatest daily dose of a steroid-free response, in mg of prednisolone; the protocol's where left "
-        "out.",
+        description="Greatest daily dose of a steroid-free response, in mg of prednisolone equivalents; the "
+        "protocol's where left out.",
         examples=[0],
     )
 
@@ -71,7 +72,7 @@ class DoseOfPatient(Contribution):
     """The doses of one patient (course) up to the end of one window."""
 
     milligrams: Number | None = Field(
-        description="Sum in mg of prednisolone; null where the dose of a day is not known.", examples=[1400]
+        description="Sum in mg of prednisolone equivalents; null where the dose of a day is not known.", examples=[1400]
     )
     daily_milligrams: Number | None = Field(description="The same for each day.", examples=[16.6666666667])
     days_known: int = Field(description="Days of the window whose dose is known.", examples=[84])
@@ -83,7 +84,7 @@ class CumulativeDose(Grouped):
 
     days: int = Field(description="Days of the window, day 0 included.", examples=[84])
     n: int = Field(description="Patients whose dose is known on each of these days.", examples=[14])
-    milligrams: Summary = Field(description="Their sums, in mg of prednisolone.")
+    milligrams: Summary = Field(description="Their sums, in mg of prednisolone equivalents.")
     daily_milligrams: Summary = Field(description="Their mean daily doses: the sums divided by `days`.")
     patients: tuple[DoseOfPatient, ...] | None = Field(
         default=None, exclude_if=not_listed, description="Each patient, where `patients=true`.", examples=[[]]
@@ -94,7 +95,7 @@ class TimeToLowDose(Contribution):
     """The time to a low dose of one patient (course)."""
 
     dose_at_start: Number | None = Field(
-        description="Dose on day 0, in mg of prednisolone a day; null where it is not known.", examples=[50]
+        description="Dose on day 0, in mg of prednisolone equivalents a day; null where it is not known.", examples=[50]
     )
     days: int | None = Field(
         description="Days from day 0 to the low dose, or to the last day up to which each dose is known; null for a "
@@ -133,7 +134,7 @@ class SteroidFreeVerdict(Contribution):
     )
     day: int | None = Field(description="Day of the value that was judged.", examples=[56])
     daily_milligrams: Number | None = Field(
-        description="Dose on this day, in mg of prednisolone; null where it is not known.", examples=[5]
+        description="Dose on this day, in mg of prednisolone equivalents; null where it is not known.", examples=[5]
     )
     steroid_free: bool | None = Field(
         description="Whether it is a steroid-free response; null where that is not known.", examples=[False]
@@ -146,7 +147,9 @@ class SteroidFreeResponse(Grouped):
 
     measure: str = Field(description="The measure.", examples=["MMT"])
     definition: Definition = Field(description="The rule.")
-    steroid_free_dose: Number = Field(description="Greatest daily dose, in mg of prednisolone.", examples=[0])
+    steroid_free_dose: Number = Field(
+        description="Greatest daily dose, in mg of prednisolone equivalents.", examples=[0]
+    )
     steroid_free: int = Field(description="Patients with a steroid-free response.", examples=[3])
     responders: int = Field(description="Patients who responded, by whatever dose.", examples=[14])
     dose_unknown: int = Field(
@@ -361,14 +364,14 @@ def _claim(context: Context, declared: SteroidSparing, low: LowDose, row: LowDos
     at_risk, value = low.at_risk, row.median.value
     after = 0 if value is None else int((low.day[at_risk] > value).sum())
     before = treated_again(context, low.day, at_risk)
-    subject = f"Time to a dose of at most {declared.low_dose:g} mg of prednisolone a day"
+    subject = f"Time to a dose of at most {declared.low_dose:g} mg of prednisolone equivalents a day"
     return median_time("median_time_to_low_dose", subject, value, row.n, after, before)
 
 
 def _response_claim(row: SteroidFreeResponse) -> Claim:
     return rate(
         f"{row.measure} response by {rule_in_words(row.definition)} with a dose of at most "
-        f"{row.steroid_free_dose:g} mg of prednisolone on the judged day",
+        f"{row.steroid_free_dose:g} mg of prednisolone equivalents on the judged day",
         row.all_treated,
         row.steroid_free,
         row.all_treated.of - row.all_treated.not_judged,
@@ -396,7 +399,8 @@ def _texts(part: Findings) -> Iterator[tuple[str, str, str]]:
 
 def _basis(whole: Context) -> Basis:
     parameters: dict[str, Any] = declared_doses(whole).model_dump(mode="json")
-    parameters |= {"unit": "mg of prednisolone", "judged_day": "day of the value that the response rule judges"}
+    parameters["unit"] = "mg of prednisolone equivalents"
+    parameters["judged_day"] = "day of the value that the response rule judges"
     caveats = (
         "steroid_record_incomplete",
         "doses_as_reported",

@@ -229,7 +229,7 @@ def _normal_time(given: Mapping[str, Any]) -> Iterator[str]:
 def _doses(protocol: Mapping[str, Any]) -> Iterator[str]:
     given = SteroidSparing().model_dump(mode="json") | (protocol.get("steroid_sparing") or {})
     yield (
-        "Doses count in mg of prednisolone or its equivalent. They are added up over "
+        "Doses count in mg of prednisolone equivalents. They are added up over "
         f"{_listed([figure(days) for days in given['windows']])} days, day 0 included."
     )
     stays = "" if given["sustained_days"] == 1 else f" for {count(given['sustained_days'], 'day')} in a row"

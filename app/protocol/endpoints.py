@@ -121,7 +121,7 @@ DailyDose = Annotated[float, Field(ge=0, le=1000)]
 
 class SteroidSparing(Part):
     """How much glucocorticoid was taken, when the dose became low, and who responded without it. Doses are in mg of
-    prednisolone a day, or equivalents.
+    prednisolone equivalents a day, summed over all systemic glucocorticoids.
     """
 
     windows: tuple[DoseWindow, ...] = Field(

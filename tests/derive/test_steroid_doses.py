@@ -239,3 +239,15 @@ def test_the_groups_add_up_to_the_study_and_stand_in_one_table():
     assert [row.milligrams for row in parted.cumulative] == [row.milligrams for row in whole.cumulative]
     assert [column.label for column in parted.table.columns] == ["1 (n = 8)"]
     assert parted.table.rows == whole.table.rows
+
+
+def test_the_caveat_counts_the_patients_whose_doses_are_not_known_to_the_end_of_the_longest_window():
+    rule = SteroidSparing(windows=(20, 51))
+    study = tapering()
+    for protocol, applies, count in ((protocol_with(rule), False, 0), (SEED_2008, True, 8)):
+        [caveat] = [
+            each
+            for each in answer("steroid-sparing", study, protocol, SteroidOptions()).caveats
+            if each.code == "steroid_record_incomplete"
+        ]
+        assert (caveat.applies, caveat.text.startswith(f"In {count} of 8 patients")) == (applies, True)

@@ -21,7 +21,7 @@ SUMS = Rule(
     row="steroid sparing",
     name="Doses of glucocorticoids added up",
     words="The doses of the days from day 0 on are added up over 28, 84, 182 and 364 days, day 0 included "
-    "(`windows`), in mg of prednisolone or its equivalent. The sum of a patient is null if the dose of any of these "
+    "(`windows`), in mg of prednisolone equivalents. The sum of a patient is null if the dose of any of these "
     "days is not known. A day counts only if a reported period covers it: a gap is not a dose of 0, and neither is the "
     "time after the last period, unless a dose of 0 was sent or the protocol says `stopped`. A period ends before the "
     "day on which another one begins. A period without an end lasts to the last fact of the patient, or to death.",

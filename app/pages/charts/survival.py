@@ -72,7 +72,7 @@ def _time_to_low_dose(document: Document, width: Width) -> Drawing | Nothing:
     views = _views(rows, names, [], ("Days from the first infusion", f"Share with more than {low}"), width)
     medians = list(_medians_in_words(rows, names if grouped else [""]))
     n, events = sum(row["n"] for row in rows), sum(row["events"] for row in rows)
-    of = f"n = {n} with more than {low} of prednisolone or its equivalent on day 0; {events} came to {low} or less"
+    of = f"n = {n} with more than {low} of prednisolone equivalents on day 0; {events} came to {low} or less"
     return Drawing(
         views,
         [of, *medians, *_sums(answer, names)],
