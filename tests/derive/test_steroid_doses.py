@@ -33,13 +33,18 @@ DOSES = st.sampled_from(["0", "2.5", "5", "7.4", "7.5", "7.6", "10", "0.1", "0.2
 
 @st.composite
 def periods(draw):
-    """Periods of some drugs in any order, as (first day, last day or None, dose, unit, drug)."""
-    starts = draw(st.lists(st.integers(-10, 30), max_size=5))
-    found = []
-    for start in starts:
-        length = draw(st.sampled_from([None, 0, 1, 2, 5, 9, 10, 27, 28]))
+    """Periods as (first day, last day or None, dose, unit, drug) in any order: a taper whose periods follow each
+    other, share a day or leave a gap, and a few others.
+    """
+    found, start = [], draw(st.sampled_from([-5, 0, 0, 1]))
+    for _ in range(draw(st.integers(0, 4))):
+        length = draw(st.sampled_from([0, 1, 2, 5, 9, 12]))
+        found.append((start, start + length, draw(DOSES), "mg/d", "prednisolone"))
+        start += length + draw(st.sampled_from([0, 1, 1, 1, 2]))
+    for start in draw(st.lists(st.integers(-10, 30), max_size=2)):
+        length = draw(st.sampled_from([None, 0, 1, 10, 28]))
         found.append((start, None if length is None else start + length, draw(DOSES), draw(UNITS), draw(DRUGS)))
-    return found
+    return draw(st.permutations(found))
 
 
 @st.composite
@@ -50,7 +55,7 @@ def studies(draw):
     rule = SteroidSparing(
         windows=WINDOWS,
         low_dose=draw(st.sampled_from([0.0, 5.0, 7.5])),
-        sustained_days=draw(st.sampled_from([1, 1, 2, 9, 28])),
+        sustained_days=draw(st.sampled_from([1, 2, 3, 6, 10])),
         after_last_period=draw(st.sampled_from(["unknown", "stopped"])),
     )
     return patients, rule
@@ -175,6 +180,13 @@ def test_the_sums_of_a_patient_do_not_depend_on_the_other_patients():
     many = [([(0, None, "1", "g/d", "mPSL")], 40, None, [])] * 200 + [(thirds, 40, None, [])]
     [alone] = DerivedStudy(cohort_of(many[-1:]), SEED_2008).dosing.milligrams(28).tolist()
     assert DerivedStudy(cohort_of(many), SEED_2008).dosing.milligrams(28)[-1] == alone
+
+
+def test_a_low_dose_at_the_end_of_one_patient_does_not_go_on_in_the_next():
+    high, low = ("20", "mg/d", "prednisolone"), ("5", "mg/d", "prednisolone")
+    pair = [([(0, 34, *high), (35, None, *low)], 40, None, []), ([(0, None, *low)], 100, None, [])]
+    found = low_dose(DerivedStudy(cohort_of(pair), SEED_2008).dosing, 7.5, 10)
+    assert (found.day[0], found.reached.tolist(), found.at_risk.tolist()) == (40, [False, False], [True, False])
 
 
 TAPERS = [20, 40, 40, 60, 75, None, 90, None]
