@@ -9,7 +9,7 @@ from app.analyses import QUESTIONS
 _STUDY = "/v1/studies/{study}"
 _FHIR = "/fhir/{study}"
 _PATIENT = f"{_STUDY}/patients/{{patient}}"
-_TYPES = ("Patient", "Observation", "MedicationAdministration", "AdverseEvent")
+_TYPES = ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent")
 _LIST = f"{_STUDY}/analyses/what-is-missing"
 """The question whose answer is a list of patients."""
 _QUESTIONS = [address for name in QUESTIONS if (address := f"{_STUDY}/analyses/{name}") != _LIST]

@@ -16,10 +16,13 @@ DATE = "2026-11-29"
 """When the text of this statement was last changed. Only what a study declares differs between answers."""
 STATUS_SYSTEM = "urn:myoresponse:status"
 MAPPING = "urn:myoresponse:extension:mapping"
-FACT_TYPES: tuple[SupportedType, ...] = ("Observation", "MedicationAdministration", "AdverseEvent")
+FACT_TYPES: tuple[SupportedType, ...] = (
+    "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent",
+)  # fmt: skip
 """The types of resources that are facts and are withdrawn by DELETE; a Patient is not."""
 _OBSERVATION_STATUS = "http://hl7.org/fhir/observation-status"
 _ADMINISTRATION_STATUS = TERMINOLOGY + "medication-admin-status"
+_STATEMENT_STATUS = TERMINOLOGY + "medication-statement-status"
 
 
 class SearchParameter(NamedTuple):
@@ -35,6 +38,7 @@ class Statuses(NamedTuple):
 
     observation: Mapping[str, str | None]
     administration: Mapping[str, str | None]
+    statement: Mapping[str, str | None]
 
 
 def capability_statement(
@@ -53,10 +57,11 @@ def capability_statement(
             _codes(local_codes),
             _statuses("observation-statuses", _OBSERVATION_STATUS, statuses.observation),
             _statuses("administration-statuses", _ADMINISTRATION_STATUS, statuses.administration),
+            _statuses("statement-statuses", _STATEMENT_STATUS, statuses.statement),
         ],
         "extension": [
             {"url": MAPPING, "valueReference": {"reference": reference}}
-            for reference in ("#codes", "#observation-statuses", "#administration-statuses")
+            for reference in ("#codes", "#observation-statuses", "#administration-statuses", "#statement-statuses")
         ],
         "name": "MyoResponse",
         "title": "MyoResponse: treatment response in inflammatory myopathy",
@@ -111,8 +116,15 @@ _DOCUMENTED = {
     "the laboratory. Observations contained in a DiagnosticReport or an Observation are stored. The limits "
     "are shown as they were sent; a unit that was sent as text is shown as text.",
     "MedicationAdministration": "Stored: immunoglobulin by code (concept map `codes`), effective time, dosage.dose, "
-    "status (concept map `administration-statuses`), identifier. A dose in another unit is left out. Other drugs are "
-    "skipped.",
+    "status (concept map `administration-statuses`), identifier. A dose in another unit is left out. Another "
+    "drug that analyses know is stored as a medication of one day and is read as a MedicationStatement; other drugs "
+    "are skipped.",
+    "MedicationStatement": "Stored: glucocorticoids, immunosuppressants and biologics by their code of ATC or RxNorm, "
+    "or by their name, also before the strength of a product; effectivePeriod with its first day, the dose and how "
+    "often it is taken, status (concept map `statement-statuses`), dateAsserted if it is an instant, identifier. "
+    "`not-taken` withdraws. A drug that has ended needs its last day. A dose as needed, a range, or one in another "
+    "unit is left out. Drugs for one place of the body and other drugs are skipped. A MedicationRequest is an order "
+    "and is not stored.",
     "AdverseEvent": "Stored: events of actuality `actual` with their term (event.text, or the display of the code), "
     "date, severity, seriousness, outcome fatal, and the causality of the suspected entity, by the code systems of R4. "
     "To withdraw an event, DELETE it, because R4 has no status for that; a read then answers 410.",

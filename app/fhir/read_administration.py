@@ -1,4 +1,4 @@
-"""MedicationAdministrations of immunoglobulin: infusions.
+"""MedicationAdministrations of immunoglobulin: infusions; and the drug of every resource about a drug.
 
 The code of the drug is in the resource itself, in a Medication that it contains, or in a Medication of the bundle. A
 Medication elsewhere is not fetched: then the drug is unknown, and the resource is skipped like one of another drug.
@@ -8,6 +8,7 @@ from typing import get_args
 
 from app.errors import Accepts, FaultCode
 from app.fhir.elements import Element, ReadResult, Resource
+from app.fhir.read_medication import drug_named, given, statement
 from app.fhir.read_observation import effective, status_of
 from app.fhir.read_patient import References, contained
 from app.readers.statements import Place, Statement
@@ -34,11 +35,11 @@ _DRUG_FORMS = ("medicationCodeableConcept", "medicationReference")
 
 
 def administration(resource: Resource, references: References, base: str | None) -> ReadResult:
-    """The infusion that a MedicationAdministration states."""
+    """The infusion that a MedicationAdministration states, or the medication if the drug is another one."""
     content = resource.content
     drug, at = _drug(resource, references, base)
     if resource.meaning(drug, at) != IVIG:
-        return ReadResult(skipped="code")
+        return given(resource, drug, at, STATUSES)
     status = status_of(resource, STATUSES)
     if status is None:
         return ReadResult(skipped="status")
@@ -65,6 +66,19 @@ def administration(resource: Resource, references: References, base: str | None)
         "unit": ".dosage.dose" + unit_at,
     }
     return ReadResult((Statement("infusions", fields, Place(resource.place, places), notes),))
+
+
+def medication(resource: Resource, references: References, base: str | None) -> ReadResult:
+    """What a MedicationStatement states."""
+    drug, at = _drug(resource, references, base)
+    return statement(resource, drug, at)
+
+
+def order(resource: Resource, references: References, base: str | None) -> ReadResult:
+    """Nothing of a MedicationRequest, whatever it holds: the receipt says whether it orders a drug that is known."""
+    alone = Resource(resource.content, resource.place, resource.message)
+    drug, at = _drug(alone, references, base)
+    return ReadResult(skipped="resource" if drug_named(alone, drug, at) is None else "order")
 
 
 def _drug(resource: Resource, references: References, base: str | None) -> tuple[Element | None, str]:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, TooLarge
 from app.fhir.bundle_entries import Bundle, BundleType, Entry, Method, Request
 from app.fhir.elements import ARRAY, OBJECT, R4_TYPES, TEXT, Element, Message, ReadResult, Resource
-from app.fhir.read_administration import administration
+from app.fhir.read_administration import administration, medication, order
 from app.fhir.read_adverse_event import adverse_event
 from app.fhir.read_inside import read_inside
 from app.fhir.read_observation import observation
@@ -284,6 +284,10 @@ def _read_content(kind: str, resource: Resource, references: References, base: s
             read = adverse_event(resource)
         case "MedicationAdministration":
             read = administration(resource, references, base)
+        case "MedicationStatement":
+            read = medication(resource, references, base)
+        case "MedicationRequest":
+            read = order(resource, references, base)
         case _:
             read = ReadResult(skipped="resource")
     return read_inside(resource, read, references, base)

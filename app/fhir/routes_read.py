@@ -20,6 +20,7 @@ from app.fhir.search_parameters import (
     SEARCHES,
     AdverseEventSearch,
     MedicationAdministrationSearch,
+    MedicationStatementSearch,
     ObservationSearch,
     PageSearch,
     PatientSearch,
@@ -299,6 +300,20 @@ def search_administrations(
 ) -> Response:
     """Infusions."""
     return _page(request, state, study, "MedicationAdministration", query, now)
+
+
+@router.get(
+    "/fhir/{study}/MedicationStatement",
+    operation_id="fhirSearchMedicationStatement",
+    summary="Search resources MedicationStatement",
+    description=_ABOUT_SEARCHING,
+    responses=_FOUND,
+)
+def search_statements(
+    request: Request, study: StudyId, state: State, now: Now, query: Annotated[MedicationStatementSearch, Query()]
+) -> Response:
+    """Other drugs over time."""
+    return _page(request, state, study, "MedicationStatement", query, now)
 
 
 @router.get(

@@ -143,6 +143,14 @@ class MedicationAdministrationSearch(FactSearch):
     )
 
 
+class MedicationStatementSearch(FactSearch):
+    """The search parameters of MedicationStatement."""
+
+    effective: list[str] = _times(
+        "effective", "The first day, with a prefix, as for `date` of Observation. May be repeated.", "lt2005-12-31"
+    )
+
+
 class AdverseEventSearch(FactSearch):
     """The search parameters of AdverseEvent."""
 
@@ -159,9 +167,10 @@ SEARCHES: dict[SupportedType, type[PageSearch]] = {
     "Patient": PatientSearch,
     "Observation": ObservationSearch,
     "MedicationAdministration": MedicationAdministrationSearch,
+    "MedicationStatement": MedicationStatementSearch,
     "AdverseEvent": AdverseEventSearch,
 }
-TIMES = ("date", "effective_time")
+TIMES = ("date", "effective_time", "effective")
 """The fields for the time of a fact."""
 
 REPEATABLE = frozenset(

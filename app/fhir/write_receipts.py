@@ -41,6 +41,9 @@ _WHY_SKIPPED: dict[Skipped, str] = {
     "status": "Not kept: this status says that there is nothing yet, or nothing any more.",
     "value": "Not kept: values of this kind are not.",
     "segment": "Not kept.",
+    "order": "Not kept: an order does not say that the drug was taken. Send a MedicationStatement or a "
+    "MedicationAdministration.",
+    "route": "Not kept: this drug is given to one place of the body only.",
 }
 _REASONS: dict[str, tuple[str, str, str | None]] = {
     **{reason: (NOT_KEPT_SYSTEM, text, None) for reason, text in NOT_KEPT.items()},

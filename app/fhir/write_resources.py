@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from app.fhir.elements import TERMINOLOGY
-from app.timeline.facts import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact
+from app.timeline.drugs import RXNORM, drug_of
+from app.timeline.facts import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact, MedicationFact
 from app.timeline.merged_records import MERGED_INTO
 from app.timeline.resource import KEPT_NUMBER, SUBJECT_SYSTEM, StoredResource
-from app.timeline.times import instant_text
+from app.timeline.times import day_text, instant_text
 from app.timeline.vocabulary import ANALYTES, ATC, INSTRUMENTS, IVIG, LOINC, OWN_SYSTEM, UCUM, UNITS
 
 LATE = "late"
 """Tag of a version that was never current, because it arrived after a newer one."""
 
 UCUM_CODES = frozenset(
-    {*(unit.spelling for unit in UNITS.values() if unit.is_ucum), "g/kg", "mg/kg", "g", "mg", "{score}"}
+    {*(unit.spelling for unit in UNITS.values() if unit.is_ucum), "g/kg", "mg/kg", "g", "mg", "ug", "mg/m2", "{score}"}
 )
 """The accepted spellings of units that are UCUM codes. Another spelling (`IU/L`, or `u/L`, which in UCUM is an atomic
 mass) is shown as text only: with a code, the resource would be another fact when it is sent back.
@@ -185,6 +186,39 @@ def _infusion(fact: InfusionFact, subject: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def _medication(fact: MedicationFact, subject: dict[str, Any]) -> dict[str, Any]:
+    drug = drug_of(fact.drug)
+    medication: dict[str, Any] = {"text": fact.drug}
+    if drug is not None:
+        codes = [(ATC, drug.atc), *((RXNORM, code) for code in drug.rxnorm_codes[:1])]
+        medication["coding"] = [{"system": system, "code": code, "display": drug.name} for system, code in codes]
+    amount, period = _TAKEN.get(fact.unit or "", (fact.unit, None))
+    dose = _quantity(fact.dose, amount)
+    every = None if period is None else {"repeat": {"frequency": 1, "period": 1, "periodUnit": period}}
+    return _given(
+        identifier=[_numbered(fact)],
+        status=_statement_status(fact),
+        medicationCodeableConcept=medication,
+        subject=subject,
+        effectivePeriod=_given(
+            start=day_text(fact.start_day), end=None if fact.end_day is None else day_text(fact.end_day)
+        ),
+        dateAsserted=None if fact.issued is None else instant_text(fact.issued),
+        dosage=None if dose is None else [_given(timing=every, doseAndRate=[{"doseQuantity": dose}])],
+    )
+
+
+def _statement_status(fact: MedicationFact) -> str:
+    withdrawn = {"entered-in-error": "entered-in-error", "cancelled": "not-taken"}
+    return withdrawn.get(fact.status, "active" if fact.end_day is None else "completed")
+
+
+_TAKEN = {
+    "mg/d": ("mg", "d"), "g/d": ("g", "d"), "ug/d": ("ug", "d"), "mg/kg/d": ("mg/kg", "d"), "mg/wk": ("mg", "wk"),
+}  # fmt: skip
+"""The amount of a dose, and how often it is taken."""
+
+
 def _event(fact: EventFact, subject: dict[str, Any]) -> dict[str, Any]:
     return _given(
         identifier=_numbered(fact),
@@ -254,6 +288,7 @@ _WRITERS: dict[str, Callable[[Any, dict[str, Any]], dict[str, Any]]] = {
     "labs": cast(Any, _lab),
     "assessments": cast(Any, _assessment),
     "infusions": cast(Any, _infusion),
+    "medications": cast(Any, _medication),
     "events": cast(Any, _event),
 }
 

@@ -25,9 +25,10 @@ from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODE_OF, LAB_CODES, Co
 
 Section = Literal["patient", "labs", "assessments", "infusions", "medications", "adverse_events"]
 _KIND_OF = {section: kind for kind, section in SECTIONS.items()}
-Skipped = Literal["resource", "code", "status", "value", "segment"]
+Skipped = Literal["resource", "code", "status", "value", "segment", "order", "route"]
 """Why something is skipped: its kind of resource is not stored, its test or drug is not stored, its status says that
-there is no result yet, or its kind of value or its segment is not read.
+there is no result yet, its kind of value or its segment is not read, it orders a drug and does not say that it was
+taken, or the drug is given to one place of the body only.
 """
 
 

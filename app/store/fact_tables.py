@@ -6,7 +6,7 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, literal, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, bindparam, cast, literal, null, or_, select
 
 from app.store.assertions import Assertion, Fact
 from app.store.queries import CHUNKS, Insertion, Query, Row, filled, listed, listed_names
@@ -34,6 +34,13 @@ def shown(table: Table) -> ColumnElement[bool]:
     values = [table.c[name] for name in sorted(_VALUES) if name in table.c and table.c[name].nullable]
     current = table.c.status.not_in([literal(status) for status in sorted(WITHDRAWN)])
     return and_(current, *[value.is_not(None) for value in values])
+
+
+def when(table: Table) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """The calendar day and the instant of a row. Of a medication it is the first day, and there is no instant."""
+    if "day" in table.c:
+        return table.c.day, table.c.instant
+    return cast(table.c.start_day, BigInteger), cast(null(), BigInteger)
 
 
 _VALUES = {field.name for declared in FIELDS.values() for field in declared if field.read.required}

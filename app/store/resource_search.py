@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from app.errors import Erased
-from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
+from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at, when
 from app.store.queries import Query, Row, filled, listed, listed_names
 from app.store.resources import Identities, locate, patient_key
 from app.store.studies import study_key
@@ -265,7 +265,7 @@ def _conditions(prepared: _Search, kind: str, table: Table) -> Iterator[ColumnEl
     if criteria.numbers is not None:
         yield or_(false(), *[_has_number(table, number) for number in criteria.numbers])
     if criteria.dates:
-        yield table.c.day != NO_DAY
+        yield when(table)[0] != NO_DAY
     for bound in criteria.dates:
         yield _compare(*_span(table, bound.unit), bound)
     for bound in prepared.updated:
@@ -289,10 +289,9 @@ def _has_number(table: Table, number: Number) -> ColumnElement[bool]:
 
 def _span(table: Table, unit: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """The range of the time of a fact: its day as written, or its instant. A date is the whole day in UTC."""
-    day = table.c.day
+    day, instant = when(table)
     if unit == "day":
         return day, day + 1
-    instant = table.c.instant
     return func.coalesce(instant, day * DAY_MICROSECONDS), func.coalesce(instant + 1, (day + 1) * DAY_MICROSECONDS)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import and_, bindparam, exists, or_, select
 from app.errors import Erased
 from app.store.assertions import Assertion, RuleMark
 from app.store.engine import Transaction, origin_of
-from app.store.fact_tables import FACT_TABLES
+from app.store.fact_tables import FACT_TABLES, when
 from app.store.hashes import tombstone
 from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
@@ -107,7 +107,7 @@ def _numbered(kind: str, length: int) -> Query:
         for i in range(length)
     ]
     c = table.c
-    columns = c.patient_key, c.identity, c.source, c.draw, c.day, c.instant, c.removed, c.mark
+    columns = c.patient_key, c.identity, c.source, c.draw, *when(table), c.removed, c.mark
     clause = select(*columns).where(or_(*ranges))
     return Query(clause, *[f"{name}_{i}" for i in range(length) for name in ("patient", "first", "behind")])
 

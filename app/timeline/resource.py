@@ -13,13 +13,14 @@ from typing import Literal, NamedTuple
 from app.timeline.facts import AnyFact, AttributeFact, FactTime
 from app.timeline.vocabulary import WITHDRAWN
 
-SupportedType = Literal["Patient", "Observation", "MedicationAdministration", "AdverseEvent"]
+SupportedType = Literal["Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent"]
 """The types of FHIR resources that the service stores, searches and shows."""
 
 KINDS_OF: dict[str, tuple[str, ...]] = {
     "Patient": ("patient",),
     "Observation": ("labs", "assessments"),
     "MedicationAdministration": ("infusions",),
+    "MedicationStatement": ("medications",),
     "AdverseEvent": ("events",),
 }
 """The kinds of facts of each resource type; `patient` is the patient with the attributes that stand."""

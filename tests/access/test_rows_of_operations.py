@@ -15,7 +15,7 @@ from app.pages.charts import CHARTS
 from app.protocol.presets import RELATIVE_20
 from app.store.tables import audit
 from tests.api.examples import JSON, events, lab, make_study, timeline
-from tests.api.fhir_bodies import FHIR, ck, headache, infusion, patient, whole
+from tests.api.fhir_bodies import FHIR, ck, headache, infusion, patient, taken, whole
 from tests.hl7v2.hl7v2_messages import OBX, oru
 
 HOME = "/v1/studies/trial"
@@ -43,6 +43,7 @@ MAKERS = {
     "Patient": patient,
     "Observation": lambda number="ck-1": ck(number=number),
     "MedicationAdministration": infusion,
+    "MedicationStatement": taken,
     "AdverseEvent": headache,
 }
 PLANS = {

@@ -73,6 +73,20 @@ def infusion(number: str = "inf-1", **more: Any) -> dict[str, Any]:
     } | more
 
 
+def taken(number: str = "med-1", **more: Any) -> dict[str, Any]:
+    """Prednisolone over a time."""
+    every_day = {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d"}}
+    return {
+        "resourceType": "MedicationStatement",
+        "identifier": named(number),
+        "status": "active",
+        "medicationCodeableConcept": {"coding": [{"system": "http://www.whocc.no/atc", "code": "H02AB06"}]},
+        "subject": about(),
+        "effectivePeriod": {"start": "2005-01-20"},
+        "dosage": [{"timing": every_day, "doseAndRate": [{"doseQuantity": {"value": 50, "unit": "mg"}}]}],
+    } | more
+
+
 def headache(number: str = "ae-1", **more: Any) -> dict[str, Any]:
     """An adverse event."""
     return {

@@ -66,7 +66,7 @@ def reads(client: Documented) -> None:
         again(client, address)
     for slug in KINDS:
         again(client, f"/problems/{slug}")
-    for kind in ("Patient", "Observation", "MedicationAdministration", "AdverseEvent"):
+    for kind in ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent"):
         again(client, f"/fhir/trial/{kind}?_count=500")
     for study in ("trial", "ward", "hospital", "resources", "scores"):
         home = f"/v1/studies/{study}"
@@ -151,6 +151,7 @@ def resources(client: Documented) -> None:
             (fhir_bodies.patient(), {"birthDate": "1950"}),
             (fhir_bodies.ck(700, "s-1"), {"status": "corrected"}),
             (fhir_bodies.infusion("s-2"), {"effectiveDateTime": "2005-04-13"}),
+            (fhir_bodies.taken("s-4"), {"effectivePeriod": {"start": "2005-01-20", "end": "2005-03-20"}}),
             (fhir_bodies.headache("s-3"), {"date": "2005-04-16"}),
         )
     ):

@@ -330,13 +330,20 @@ INFUSION = subject(
     "MedicationAdministration", "drip", status="completed", effectiveDateTime="2020-01-06",
     medicationCodeableConcept={"coding": [{"system": "http://www.whocc.no/atc", "code": "J06BA02"}]},
 )  # fmt: skip
+TAKEN = subject(
+    "MedicationStatement", "pills", status="active", effectivePeriod={"start": "2020-01-06"},
+    medicationCodeableConcept={"coding": [{"system": "http://www.whocc.no/atc", "code": "H02AB06"}]},
+)  # fmt: skip
 EVENT = subject("AdverseEvent", "ache", actuality="actual", event={"text": "headache"}, date="2020-01-07")
 PATIENT = {"resourceType": "Patient", "id": "P1", "identifier": [{"value": "P1"}], "gender": "female"}
-STORED = {"Observation": NAMED, "MedicationAdministration": INFUSION, "AdverseEvent": EVENT}
+STORED = {
+    "Observation": NAMED, "MedicationAdministration": INFUSION, "MedicationStatement": TAKEN, "AdverseEvent": EVENT,
+}  # fmt: skip
 NEW = {
     "Patient": PATIENT | {"gender": "male"},
     "Observation": NAMED | {"valueQuantity": OBSERVATION["valueQuantity"] | {"value": 777}, "status": "corrected"},
     "MedicationAdministration": INFUSION | {"dosage": {"dose": {"value": 20, "unit": "g"}}},
+    "MedicationStatement": TAKEN | {"effectivePeriod": {"start": "2020-01-06", "end": "2020-02-06"}},
     "AdverseEvent": EVENT | {"seriousness": {"coding": [{"code": "serious"}]}},
 }
 SENT = {

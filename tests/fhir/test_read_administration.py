@@ -61,7 +61,7 @@ def test_a_status_of_an_administration_becomes_one_of_ours(sent, kept):
     ("resource", "why"),
     [
         (ivig(status="unknown"), "status"),
-        (ivig(medicationCodeableConcept=concept("H02AB06", "http://www.whocc.no/atc"), status="bogus"), "code"),
+        (ivig(medicationCodeableConcept=concept("C09AA05", "http://www.whocc.no/atc"), status="bogus"), "code"),
         (ivig(medicationCodeableConcept=concept("2157-6")), "code"),
         (ivig(medicationCodeableConcept={"text": "IVIG"}), "code"),
         (by_reference("Medication/elsewhere"), "code"),

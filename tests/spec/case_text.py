@@ -57,8 +57,8 @@ def _recorded(patient: Patient) -> Iterable[str]:
         yield _event(event)
     if patient.immunosuppressant_from is not None:
         yield f"azathioprine from {_day(patient.immunosuppressant_from)}"
-    prednisolone = [("prednisolone", *period, "mg/d") for period in patient.prednisolone]
-    for drug, first, last, dose, unit in (*prednisolone, *patient.glucocorticoids):
+    steroids = [("prednisolone", first, last, dose, "mg/d") for first, last, dose in patient.prednisolone]
+    for drug, first, last, dose, unit in (*steroids, *patient.drugs):
         yield f"{drug} {dose:g} {unit} from {_day(first)}{'' if last is None else f' to {_day(last)}'}"
     if patient.weight is not None:
         yield f"body weight {patient.weight:g} kg"

@@ -70,8 +70,7 @@ Recorded = Value | tuple[Day, float]
 @dataclass(frozen=True, kw_only=True)
 class Patient:
     """The record of one patient. `others` holds results and scores of further codes, `limit` the usual upper
-    limit, `prednisolone` periods as (first day, last day or None, mg/d), `glucocorticoids` those of any drug as (drug,
-    first day, last day or None, dose, unit).
+    limit, `prednisolone` periods as (first day, last day or None, mg/d), `drugs` others by name, with their unit.
     """
 
     ck: Sequence[Recorded] = ()
@@ -82,7 +81,7 @@ class Patient:
     events: Sequence[Event] = ()
     immunosuppressant_from: Day | None = None
     prednisolone: Sequence[tuple[Day, Day | None, float]] = ()
-    glucocorticoids: Sequence[tuple[str, Day, Day | None, float, str]] = ()
+    drugs: Sequence[tuple[str, Day, Day | None, float, str]] = ()
     ended: tuple[Day, str] | None = None
     weight: float | None = None
     limit: float | None = UPPER_LIMIT

@@ -9,19 +9,26 @@ RESCUE = {"ck_normal_time": {"rescue": "composite"}}
 HYPOTHETICAL = {"ck_normal_time": {"rescue": "hypothetical"}}
 COMPETING = {"ck_normal_time": {"rescue": "competing"}}
 
+
+def _declared(**steroids: object) -> dict[str, object]:
+    """The composite strategy with a steroid rescue."""
+    return {"ck_normal_time": {"rescue": "composite", "steroid_rescue": steroids}}
+
+
 STRATEGIES = Rule(
     row="rescue before the event",
     name="Strategies for a rescue and for death",
     words="The answer has four strategies. The one that the protocol declares, or the question asks for, is used for "
     "the median, the curve and the restricted mean. `treatment_policy` ignores a rescue and death. `composite` counts "
-    "both as the event, on their day. `hypothetical` censors on the day of the rescue, or at the last CK if that is "
-    "earlier; a patient who dies is censored at the last CK. `competing` treats them as competing events, and gives "
-    "the cumulative incidence of each (Aalen-Johansen). A rescue is a second course or a new immunosuppressant that "
-    "begins after day 0. A rescue on the day of the abnormal CK comes after it; a rescue on the day of death comes "
-    "before it. If CK never became abnormal, a rescue or death counts up to and including the day of the last CK of "
-    "known normality, at which all other patients are censored. A later rescue or death is counted separately and "
-    "changes no estimate; otherwise only patients with a rescue or death would remain at late times. A rescue that "
-    "began on or before the day of the first normal CK has its effect at 0 days.",
+    "both as the event, on their day. `hypothetical` censors on the day of the rescue, or at the last CK if that is"
+    " earlier; a patient who dies is censored at the last CK. `competing` treats them as competing events, and "
+    "gives the cumulative incidence of each (Aalen-Johansen). A rescue is a second course or a new "
+    "immunosuppressant that begins after day 0 (or a rise or pulse of glucocorticoids, see below). A rescue on the "
+    "day of the abnormal CK comes after it; a rescue on the day of death comes before it. If CK never became "
+    "abnormal, a rescue or death counts up to and including the day of the last CK of known normality, at which all"
+    " other patients are censored. A later rescue or death is counted separately and changes no estimate; otherwise"
+    " only patients with a rescue or death would remain at late times. A rescue that began on or before the day of "
+    "the first normal CK has its effect at 0 days.",
     cases=(
         Case(
             says="the composite event is on the day of the rescue",
@@ -273,6 +280,114 @@ STRATEGIES = Rule(
     ),
 )
 
+STEROIDS = Rule(
+    row="rescue before the event",
+    name="A rise or pulse of glucocorticoids as a rescue",
+    words="The protocol may declare it (`steroid_rescue`): a least rise of the daily dose over the dose of day 0, or "
+    "over the lowest dose from day 0 to the day before; a least dose of a pulse, if the dose of the day before was "
+    "lower. Without it no dose is a rescue. Doses are those of all systemic glucocorticoids together, in mg of "
+    "prednisolone equivalents a day: 5 mg of prednisolone is 5 mg of prednisone, 4 mg of methylprednisolone, 0.75 mg "
+    "of dexamethasone or betamethasone, 6 mg of deflazacort, and 20 mg of hydrocortisone (British National Formulary); "
+    "pulses are converted alike. A dose that is not daily is unknown and is no rescue; one per kg needs the weight. "
+    "Without a reported glucocorticoid nothing is known. Days without a reported dose count as 0.",
+    cases=(
+        Case(
+            says="a rise by the declared dose over day 0 is a rescue on its day",
+            changes=_declared(rise=20),
+            ck=NORMAL_TIME,
+            prednisolone=[(-9, 44, 10), (45, None, 30)],
+            expect={"normal CK": "from day 21, 24 days, then rescued"},
+        ),
+        Case(
+            says="a rise by less is none",
+            changes=_declared(rise=20),
+            ck=NORMAL_TIME,
+            prednisolone=[(-9, 44, 10), (45, None, 29.9)],
+            expect={"normal CK": "from day 21, 41 days, then abnormal"},
+        ),
+        Case(
+            says="without a declaration no rise is a rescue",
+            changes=RESCUE,
+            ck=NORMAL_TIME,
+            prednisolone=[(-9, 44, 10), (45, None, 30)],
+            expect={"normal CK": "from day 21, 41 days, then abnormal"},
+        ),
+        Case(
+            says="16 mg of methylprednisolone in the place of 10 mg of prednisolone is a rise by 10 mg",
+            changes=_declared(rise=10),
+            ck=NORMAL_TIME,
+            prednisolone=[(-9, 44, 10)],
+            drugs=[("methylprednisolone", 45, None, 16, "mg/d")],
+            expect={"normal CK": "from day 21, 24 days, then rescued"},
+        ),
+        Case(
+            says="15.9 mg of methylprednisolone is not",
+            changes=_declared(rise=10),
+            ck=NORMAL_TIME,
+            prednisolone=[(-9, 44, 10)],
+            drugs=[("methylprednisolone", 45, None, 15.9, "mg/d")],
+            expect={"normal CK": "from day 21, 41 days, then abnormal"},
+        ),
+        Case(
+            says="over day 0, a rise after a taper is none below the first dose",
+            changes=_declared(rise=20),
+            ck=NORMAL_TIME,
+            prednisolone=[(-9, 9, 40), (10, 44, 10), (45, None, 30)],
+            expect={"normal CK": "from day 21, 41 days, then abnormal"},
+        ),
+        Case(
+            says="over the lowest dose, it is a rescue",
+            changes=_declared(rise=20, over="lowest"),
+            ck=NORMAL_TIME,
+            prednisolone=[(-9, 9, 40), (10, 44, 10), (45, None, 30)],
+            expect={"normal CK": "from day 21, 24 days, then rescued"},
+        ),
+        Case(
+            says="a pulse of 1 g of methylprednisolone, which is 1250 mg, on day 45",
+            changes=_declared(pulse=1250),
+            ck=NORMAL_TIME,
+            drugs=[("mPSL", 45, 47, 1, "g/d")],
+            expect={"normal CK": "from day 21, 24 days, then rescued"},
+        ),
+        Case(
+            says="a pulse below the declared dose is none",
+            changes=_declared(pulse=1251),
+            ck=NORMAL_TIME,
+            drugs=[("mPSL", 45, 47, 1, "g/d")],
+            expect={"normal CK": "from day 21, 41 days, then abnormal"},
+        ),
+        Case(
+            says="a pulse that began on day 0 is part of the treatment",
+            changes=_declared(pulse=250),
+            ck=NORMAL_TIME,
+            drugs=[("mPSL", 0, 2, 1, "g/d")],
+            expect={"normal CK": "from day 21, 41 days, then abnormal"},
+        ),
+        Case(
+            says="1000 mg without `a day` is no daily dose and is unknown",
+            changes=_declared(pulse=250),
+            ck=NORMAL_TIME,
+            drugs=[("mPSL", 45, 47, 1000, "mg")],
+            expect={"normal CK": "from day 21, 41 days, then abnormal"},
+        ),
+        Case(
+            says="a dose per kg is multiplied by the weight: 1 mg/kg of 60 kg is a rise by 60 mg",
+            changes=_declared(rise=60),
+            ck=NORMAL_TIME,
+            drugs=[("prednisone", 45, None, 1, "mg/kg/d")],
+            weight=60,
+            expect={"normal CK": "from day 21, 24 days, then rescued"},
+        ),
+        Case(
+            says="MTX before day 0 and methotrexate after it are one drug, which is not new",
+            changes=RESCUE,
+            ck=NORMAL_TIME,
+            drugs=[("MTX", -30, 44, 10, "mg/wk"), ("methotrexate", 45, None, 15, "mg/wk")],
+            expect={"normal CK": "from day 21, 41 days, then abnormal"},
+        ),
+    ),
+)
+
 SUSTAINED = Rule(
     row="CK-normal time",
     name="Sustained normality and confirmed relapse",
@@ -417,4 +532,4 @@ FOLLOW_UP = Rule(
     ),
 )
 
-RULES = (STRATEGIES, SUSTAINED, PROPORTION, FOLLOW_UP)
+RULES = (STRATEGIES, STEROIDS, SUSTAINED, PROPORTION, FOLLOW_UP)

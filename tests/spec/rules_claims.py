@@ -215,7 +215,7 @@ RATE = Rule(
     name="rate_of_all_treated",
     words="A rate is claimed of everybody who was treated. A patient who could not be judged counts as without it, "
     "and the greatest possible count, with all of them, stands beside. Deaths and rescue treatments (a second course, "
-    "a new immunosuppressant, more prednisolone) up to the last day that the rule can judge are counted.",
+    "a new immunosuppressant, more glucocorticoid) up to the last day that the rule can judge are counted.",
     cases=(
         Case(
             says="five respond, and five die before a draw: not 5 of 5",

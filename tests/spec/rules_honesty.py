@@ -96,8 +96,9 @@ BESIDE = Rule(
     row="caveats",
     name="Caveats: other treatments and events",
     words="The following are counted up to the last day that any endpoint uses (day 59 under `seed-2008`): less or "
-    "more prednisolone than on day 0, a new immunosuppressant, a second course, death. If no prednisolone was sent "
-    "for a patient, the dose is unknown. Follow-up is short if it ends before the window of the last compared week.",
+    "more glucocorticoid than on day 0 (in prednisolone equivalents), a new immunosuppressant, a second course, death. "
+    "If no glucocorticoid was sent for a patient, the dose is unknown. Follow-up is short if it ends before the "
+    "window of the last compared week.",
     cases=(
         _raised("a taper on day 59", "steroid_taper", True, prednisolone=_changed(59, 20)),
         _raised("a taper on day 60", "steroid_taper", False, prednisolone=_changed(60, 20)),
@@ -211,7 +212,7 @@ VARIANTS = Rule(
     name="Sensitivity",
     words="Every key result is computed again under other choices: the (geometric) mean of all values up to day 0 as "
     "baseline, or of the values before the last one; slopes per 28 days instead of two changes; patients with every "
-    "week only; without patients who had further treatment (second course, new immunosuppressant, more prednisolone) "
+    "week only; without patients who had further treatment (second course, new immunosuppressant, more glucocorticoid) "
     "up to the end of the window; with the last value up to the further treatment; without values known as a bound "
     "only. A value of the day of the further treatment counts as before it. For the time with normal CK there is the "
     "main figure only, because it has no fixed end and patients who stay normal for longer have more time for further "

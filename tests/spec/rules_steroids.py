@@ -97,50 +97,50 @@ SUMS = Rule(
         Case(
             says="a dose for each week is divided by 7",
             ck=TO_100,
-            glucocorticoids=[("prednisolone", 0, None, 10, "mg/wk")],
+            drugs=[("prednisolone", 0, None, 10, "mg/wk")],
             expect=_sums(40, 120),
         ),
         Case(
             says="16 mg of methylprednisolone count as 20 mg of prednisolone, 3 mg of dexamethasone as much",
             ck=TO_100,
-            glucocorticoids=[("methylprednisolone", 0, 27, 16, "mg/d"), ("dexamethasone", 28, None, 3, "mg/d")],
+            drugs=[("methylprednisolone", 0, 27, 16, "mg/d"), ("dexamethasone", 28, None, 3, "mg/d")],
             expect=_sums(560, 1680),
         ),
         Case(
             says="a pulse of 1 g of methylprednisolone on three days is added to the daily dose: 3 times 1250 mg",
             ck=TO_100,
-            glucocorticoids=[("prednisolone", 0, None, 20, "mg/d"), ("mPSL", 14, 16, 1, "g/d")],
+            drugs=[("prednisolone", 0, None, 20, "mg/d"), ("mPSL", 14, 16, 1, "g/d")],
             expect=_sums(4310, 5430),
         ),
         Case(
             says="a pulse whose dose has no frequency is not known",
             ck=TO_100,
-            glucocorticoids=[("prednisolone", 0, None, 20, "mg/d"), ("mPSL", 14, 16, 1, "g")],
+            drugs=[("prednisolone", 0, None, 20, "mg/d"), ("mPSL", 14, 16, 1, "g")],
             expect=_sums("steroid_dose_unknown") | {"days with a known dose of 28 days": 25},
         ),
         Case(
             says="half a milligram for each kilogram of 40 kg",
             ck=TO_100,
             weight=40,
-            glucocorticoids=[("prednisone", 0, None, 0.5, "mg/kg/d")],
+            drugs=[("prednisone", 0, None, 0.5, "mg/kg/d")],
             expect=_sums(560, 1680),
         ),
         Case(
             says="without the weight it is not known",
             ck=TO_100,
-            glucocorticoids=[("prednisone", 0, None, 0.5, "mg/kg/d")],
+            drugs=[("prednisone", 0, None, 0.5, "mg/kg/d")],
             expect=_sums("steroid_dose_unknown"),
         ),
         Case(
             says="a drug of another kind does not count",
             ck=TO_100,
-            glucocorticoids=[("prednisolone", 0, None, 20, "mg/d"), ("methotrexate", 0, None, 15, "mg/wk")],
+            drugs=[("prednisolone", 0, None, 20, "mg/d"), ("methotrexate", 0, None, 15, "mg/wk")],
             expect=_sums(560, 1680),
         ),
         Case(
             says="a dose in a unit that is no daily dose is not known",
             ck=TO_100,
-            glucocorticoids=[("prednisolone", 0, 27, 20, "mg/d"), ("prednisolone", 28, None, 500, "mg")],
+            drugs=[("prednisolone", 0, 27, 20, "mg/d"), ("prednisolone", 28, None, 500, "mg")],
             expect=_sums(560, "steroid_dose_unknown")
             | {"days with a known dose of 84 days": 28, "flag dose_not_convertible of glucocorticoids": 1},
         ),
@@ -203,7 +203,7 @@ LOW = Rule(
         Case(
             says="6 mg of methylprednisolone are exactly the low dose",
             ck=TO_100,
-            glucocorticoids=[("methylprednisolone", 0, 27, 16, "mg/d"), ("methylprednisolone", 28, None, 6, "mg/d")],
+            drugs=[("methylprednisolone", 0, 27, 16, "mg/d"), ("methylprednisolone", 28, None, 6, "mg/d")],
             expect=_low(28, True),
         ),
         Case(
@@ -325,7 +325,7 @@ FREE = Rule(
         ),
         Case(
             says="no prednisolone, and 0.75 mg of dexamethasone",
-            glucocorticoids=[("prednisolone", 0, None, 0, "mg/d"), ("dexamethasone", 0, None, 0.75, "mg/d")],
+            drugs=[("prednisolone", 0, None, 0, "mg/d"), ("dexamethasone", 0, None, 0.75, "mg/d")],
             expect={"CK: steroid-free response": False, "CK: dose on the judged day": 5},
             **RESPONSE,
         ),

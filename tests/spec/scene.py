@@ -118,8 +118,8 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
     if patient.immunosuppressant_from is not None:
         start = _time(patient, patient.immunosuppressant_from, None)
         timeline["medications"] = [{"drug": "azathioprine", "start": start, "dose": 100, "unit": "mg/d"}]
-    prednisolone = [("prednisolone", *period, "mg/d") for period in patient.prednisolone]
-    for drug, first, last, dose, unit in (*prednisolone, *patient.glucocorticoids):
+    steroids = [("prednisolone", first, last, dose, "mg/d") for first, last, dose in patient.prednisolone]
+    for drug, first, last, dose, unit in (*steroids, *patient.drugs):
         start, end = _time(patient, first, None), None if last is None else _time(patient, last, None)
         period = _without_none(drug=drug, start=start, end=end, dose=dose, unit=unit)
         timeline["medications"] = [*timeline.get("medications", []), period]

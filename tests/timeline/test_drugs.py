@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 
@@ -146,3 +147,11 @@ def test_other_words_are_no_drug_of_ours(text: str) -> None:
 def test_a_code_of_another_system_is_no_drug() -> None:
     assert drug_of("8640", "http://snomed.info/sct") is None
     assert drug_of("H02AB07", RXNORM) is None
+
+
+def test_the_page_about_feeds_has_the_dictionary() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "feeds.md").read_text(encoding="utf-8")
+    for drug in DRUGS:
+        equal = "—" if drug.equal_to_5_mg is None else drug.equal_to_5_mg
+        cells = (drug.name, drug.kind, ", ".join(drug.atc_codes), ", ".join(drug.rxnorm_codes) or "—", equal)
+        assert f"| {' | '.join(map(str, cells))} | {', '.join(drug.other_names)} |" in page

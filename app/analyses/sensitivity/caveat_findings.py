@@ -87,8 +87,6 @@ SENTENCES: dict[str, str] = {
     "is not known; such a day never counts as a dose of 0.",
 }
 """The codes of caveats about data, each with its sentence."""
-_OF_EVERY_ANSWER = tuple(code for code in SENTENCES if code != "steroid_record_incomplete")
-"""The caveats that the question `caveats` counts: one of `steroid-sparing` says nothing about other answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +135,8 @@ def _of_count(code: str, count: int, of: int) -> CaveatFinding:
     return CaveatFinding(code, count > 0 if of else None, count, of, reason=reason)
 
 
-def findings(context: Context, codes: Iterable[str] = _OF_EVERY_ANSWER) -> list[CaveatFinding]:
-    """The findings for some caveats in the order of their sentences, by default all but that of the doses alone."""
+def findings(context: Context, codes: Iterable[str] = tuple(SENTENCES)) -> list[CaveatFinding]:
+    """The findings for some caveats, by default all, in the order of their sentences."""
     wanted = {code for code in codes if code in SENTENCES}
     needed = dict.fromkeys(_SOURCES[code] for code in SENTENCES if code in wanted)
     found = [finding for source in needed for finding in source(context) if finding.code in wanted]

@@ -1,0 +1,154 @@
+"""Medications by FHIR: stored, read back, searched, corrected and withdrawn; and what a receipt says of the others."""
+
+import json
+
+import pytest
+
+from tests.api import fhir_bodies
+from tests.api.examples import make_study
+from tests.api.fhir_bodies import FHIR, bundle, entry, without_tags
+from tests.api.fhir_reads import HOME, got, resources
+
+RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+WHOM = {"reference": "Patient/P01"}
+DOSES = [
+    ("prednisolone", "2005-01-20", "2005-06-30", 50, "mg/d"),
+    ("MTX", "2005-01-20", None, 15, "mg/wk"),
+    ("mPSL", "2005-04-01", "2005-04-03", 1, "g/d"),
+    ("Dexamethason", "2005-05-01", "2005-05-04", 500, "ug/d"),
+    ("prednisone", "2005-07-01", None, 0.5, "mg/kg/d"),
+    ("cyclophosphamide", "2005-08-01", "2005-08-01", 750, "mg/m2"),
+    ("rituximab", "2005-09-01", "2005-09-01", 1000, "mg"),
+    ("tocilizumab", "2005-10-01", "2005-10-01", 8, "mg/kg"),
+    ("IVIG", "2005-10-02", "2005-10-02", 30, "g"),
+    ("aspirin", "2005-01-20", None, 100, "mg/d"),
+    ("CPA", "2005-01-20", None, None, None),
+]
+
+
+def taken(number="med-1", **more):
+    return fhir_bodies.taken(number, subject=WHOM, **more)
+
+
+def infusion(number="inf-1", **more):
+    return fhir_bodies.infusion(number, subject=WHOM, **more)
+
+
+def sent(client, resource, name=None, status=None):
+    kind, content = resource["resourceType"], json.dumps(resource)
+    answer = (
+        client.post(f"{HOME}/{kind}", content=content, headers=FHIR)
+        if name is None
+        else client.put(f"{HOME}/{kind}/{name}", content=content, headers=FHIR)
+    )
+    assert answer.status_code == (status or 201), answer.text
+    return answer.json()
+
+
+def medications(client):
+    timeline = client.get("/v1/studies/trial/patients/P01").json()
+    return [
+        (each["drug"], each["start"], each.get("end"), each.get("dose"), each.get("unit"))
+        for each in timeline.get("medications", ())
+    ]
+
+
+@pytest.fixture
+def trial(client):
+    make_study(client, identifiers="pseudonyms")
+    return client
+
+
+def test_a_statement_is_read_searched_corrected_and_withdrawn(anywhere):
+    make_study(anywhere, identifiers="pseudonyms")
+    stored = sent(anywhere, taken())
+    assert medications(anywhere) == [("prednisolone", "2005-01-20", None, 50, "mg/d")]
+    address = f"MedicationStatement/{stored['id']}"
+    assert got(anywhere, address) == without_tags(stored)
+    coded = {each["system"]: each["code"] for each in stored["medicationCodeableConcept"]["coding"]}
+    assert coded == {"http://www.whocc.no/atc": "H02AB06", RXNORM: "8638"}
+    for query, found in (
+        ("", 1), ("?patient=P01", 1), ("?effective=2005-01-20", 1), ("?effective=lt2005-01-20", 0),
+        ("?effective=ge2005-01-20T00:00:00Z", 1), ("?identifier=med-1", 1), ("?_id=" + stored["id"], 1),
+    ):  # fmt: skip
+        assert len(resources(got(anywhere, "MedicationStatement" + query))) == found, query
+    assert sent(anywhere, taken(), status=200)["meta"]["versionId"] == stored["meta"]["versionId"]
+    ended = taken(status="completed", effectivePeriod={"start": "2005-01-20", "end": "2005-02-20"})
+    assert sent(anywhere, ended, status=200)["effectivePeriod"]["end"] == "2005-02-20"
+    assert len(resources(got(anywhere, address + "/_history"))) == 2
+    assert sent(anywhere, taken(status="not-taken"), status=200)["status"] == "not-taken"
+    assert medications(anywhere) == []
+    assert resources(got(anywhere, "MedicationStatement")) == []
+
+
+def test_what_is_read_and_sent_back_changes_nothing(trial):
+    native = [dict(zip(("drug", "start", "end", "dose", "unit"), row, strict=True)) for row in DOSES]
+    answer = trial.post("/v1/studies/trial/patients/P01/events", json={"patient": {"id": "P01"}, "medications": native})
+    assert answer.status_code in {200, 201}
+    before = medications(trial)
+    assert sorted(before, key=str) == sorted(DOSES, key=str)
+    shown = resources(got(trial, "MedicationStatement?_count=100"))
+    assert len(shown) == len(DOSES)
+    for each in shown:
+        if each["medicationCodeableConcept"]["text"] == "IVIG":  # into a vein: an administration, or nothing
+            continue
+        again = sent(trial, each, name=each["id"], status=200)
+        assert again["meta"]["versionId"] == each["meta"]["versionId"], each
+    assert medications(trial) == before
+
+
+def test_a_client_may_name_a_statement_and_delete_it(trial):
+    own = taken(id="pills", identifier=[])
+    sent(trial, own, name="pills")
+    assert got(trial, "MedicationStatement/pills")["id"] == "pills"
+    assert trial.delete(f"{HOME}/MedicationStatement/pills").status_code == 204
+    assert medications(trial) == []
+
+
+def test_an_administration_of_another_drug_is_a_statement_of_one_day(trial):
+    given = infusion(
+        "pulse-1",
+        effectiveDateTime="2005-04-01T09:00:00+09:00",
+        medicationCodeableConcept={"coding": [{"system": RXNORM, "code": "6902"}]},
+        dosage={"dose": {"value": 1000, "unit": "mg"}},
+    )
+    stored = sent(trial, given)
+    assert (stored["resourceType"], stored["effectivePeriod"]) == (
+        "MedicationStatement", {"start": "2005-04-01", "end": "2005-04-01"},
+    )  # fmt: skip
+    assert medications(trial) == [("methylprednisolone", "2005-04-01", "2005-04-01", 1000, "mg/d")]
+    assert sent(trial, given, status=200)["id"] == stored["id"]
+    sent(trial, given | {"status": "entered-in-error"}, status=200)
+    assert medications(trial) == []
+
+
+def test_a_bundle_says_of_each_medication_what_became_of_it(trial):
+    request = {"resourceType": "MedicationRequest", "status": "active", "intent": "order",
+               "medicationCodeableConcept": {"coding": [{"system": RXNORM, "code": "8640"}]}}  # fmt: skip
+    other = taken("med-2", medicationCodeableConcept={"text": "ramipril"})
+    drops = taken("med-3", dosage=[{"route": {"text": "eye drops"}}])
+    unended = taken("med-4", status="stopped")
+    short = taken("med-5", medicationCodeableConcept={"text": "cyclosporine"})
+    answer = trial.post(
+        HOME, content=json.dumps(bundle(*map(entry, (taken(), request, other, drops, unended, short)))), headers=FHIR
+    )
+    assert answer.status_code == 200, answer.text
+    codes = [
+        {
+            issue["details"].get("coding", [{}])[0].get("code")
+            for issue in each["response"].get("outcome", {}).get("issue", ())
+        }
+        for each in answer.json()["entry"]
+    ]
+    assert "order" in codes[1]
+    assert "code" in codes[2]
+    assert "route" in codes[3]
+    assert "missing" in codes[4]
+    assert [row[0] for row in medications(trial)] == ["prednisolone", "cyclosporine"]
+
+
+def test_named_numbers_of_medications_do_not_meet_those_of_infusions(trial):
+    sent(trial, infusion("n-1"))
+    sent(trial, taken("n-1"))
+    document = trial.get("/v1/studies/trial/patients/P01").json()
+    assert (len(document["infusions"]), len(document["medications"])) == (1, 1)
