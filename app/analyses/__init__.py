@@ -3,7 +3,14 @@
 Each question has a module: it derives values, estimates, and counts the patients left out by reason.
 """
 
-from app.analyses import baseline_table, ck_change, response_rates, specification_curve, weekly_change
+from app.analyses import (
+    baseline_table,
+    ck_change,
+    response_rates,
+    specification_curve,
+    steroid_sparing,
+    weekly_change,
+)
 from app.analyses.answer import Answer, Options, Question, check_grouping
 from app.analyses.ck_normal import ck_normal_groups, ck_normal_interval, ck_normal_time
 from app.analyses.comparison import comparisons, repeated_measures
@@ -41,6 +48,7 @@ QUESTIONS: dict[str, Question] = {
         adverse_events.QUESTION,
         improvement_score.QUESTION,
         definition_of_improvement.QUESTION,
+        steroid_sparing.QUESTION,
     )
 }
 REPORTED = tuple(question for question in QUESTIONS.values() if question.in_report)

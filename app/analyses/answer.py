@@ -90,6 +90,11 @@ CAVEATS: dict[str, str] = {
     "is none.",
     "other_protocol": "The other study declares another protocol; the first study's definitions were applied to both.",
     "patients_may_overlap": "A patient who is in both studies counts in both: pseudonyms cannot be compared.",
+    "doses_as_reported": "A dose is what was reported: what a patient took may be another.",
+    "equivalents_by_convention": "Doses of other glucocorticoids are converted by their usual equivalents, which "
+    "compare one effect at ordinary doses; they are uncertain for pulses.",
+    "dose_is_a_decision": "Doses were decided by physicians who knew the treatment: a lower dose may follow a plan and "
+    "not the disease.",
     "missing_at_random": "The model assumes that whether a value is missing depends on the values seen only.",
 }
 

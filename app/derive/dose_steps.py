@@ -8,47 +8,77 @@ from app.derive.doses import glucocorticoid_periods
 from app.derive.exposure import Exposure
 from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints
 
-_DIGITS = 6
+DIGITS = 6
 """Doses are compared to six decimals of a milligram: sums of thirds and sevenths have rounding errors beyond."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DosePeriods:
+    """One row per reported period of a glucocorticoid, in the order of patients, in mg of prednisolone equivalents.
+
+    The dose is NaN where it is not known. It is taken from `start` to the day before `stop`, both counted from day 0;
+    `stop` is `NO_TIME` while the drug is still taken.
+    """
+
+    patient: Ints
+    start: Ints
+    stop: Ints
+    daily_milligrams: Floats
+
+    @property
+    def ended(self) -> Bools:
+        """Whether the last day of each period was reported."""
+        ended: Bools = self.stop != NO_TIME
+        return ended
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DoseSteps:
     """The dose of glucocorticoids of a patient in mg of prednisolone equivalents a day: from a day (counted from day 0)
     until the next step, in the order of patients and days. It is NaN while unknown, and 0 before the first step.
+    `covered` says whether any reported period covers the days of a step: without one the dose is 0.
     """
 
     patient: Ints
     day: Ints
     daily_milligrams: Floats
+    covered: Bools
+
+
+def dose_periods(cohort: Cohort, exposure: Exposure) -> DosePeriods:
+    """The periods of the treated patients. If another period of a patient begins on the last day of a period, the
+    period is not taken on that day.
+    """
+    known = glucocorticoid_periods(cohort, exposure)
+    patient, start, end = known.periods.patient, known.periods.start_day, known.periods.end_day
+    begins = {*_rows(patient, start)}
+    gives_way = [day != first and (who, day) in begins for who, first, day in _rows(patient, start, end)]
+    day0 = exposure.day0[patient]
+    stop = np.where(end == NO_TIME, NO_TIME, end + 1 - np.array(gives_way, dtype=np.int64) - day0)
+    return DosePeriods(patient, start - day0, stop, known.daily_milligrams)
 
 
 def dose_steps(cohort: Cohort, exposure: Exposure) -> DoseSteps:
-    """The dose of glucocorticoids as a step function: on every day it equals `doses.prednisolone`.
+    """The dose of glucocorticoids as a step function: on every day it equals `doses.prednisolone`."""
+    return steps_of(dose_periods(cohort, exposure))
 
-    Each period adds its dose on its first day and subtracts it on the day after its last day. If another period begins
-    on the last day, the dose is subtracted on that day.
-    """
-    known = glucocorticoid_periods(cohort, exposure)
-    periods, dose = known.periods, known.daily_milligrams
-    patient, start = periods.patient, periods.start_day
-    begins = np.unique(np.stack([patient, start], axis=1), axis=0) if len(periods) else np.zeros((0, 2), dtype=np.int64)
-    keys = {(who, day) for who, day in begins.tolist()}
-    gives_way = [day != first and (who, day) in keys for who, first, day in _rows(patient, start, periods.end_day)]
-    stop = periods.end_day + 1 - np.array(gives_way, dtype=np.int64)
-    ended = periods.end_day != NO_TIME
-    who = np.concatenate([patient, patient[ended]])
-    day = np.concatenate([start, stop[ended]])
+
+def steps_of(periods: DosePeriods) -> DoseSteps:
+    """The periods as a step function: each adds its dose on its first day and subtracts it where it stops."""
+    ended, dose = periods.ended, periods.daily_milligrams
     unknown = np.isnan(dose)
-    added = np.concatenate([np.where(unknown, 0.0, dose), -np.where(unknown, 0.0, dose)[ended]])
-    doubt = np.concatenate([unknown, -unknown.astype(np.int64)[ended]])
+    who = np.concatenate([periods.patient, periods.patient[ended]])
+    day = np.concatenate([periods.start, periods.stop[ended]])
     order = np.lexsort((day, who))
     who, day = who[order], day[order]
-    total, doubts = _running(who, added[order]), _running(who, doubt[order].astype(np.float64))
     last = np.ones(len(who), dtype=np.bool_)
     last[:-1] = (who[1:] != who[:-1]) | (day[1:] != day[:-1])
-    milligrams = np.where(doubts > 0.5, np.nan, np.round(total, _DIGITS) + 0.0)
-    return DoseSteps(who[last], day[last] - exposure.day0[who[last]], milligrams[last])
+    total, doubts, open_ = (
+        _running(who, np.concatenate([added, -added[ended]])[order])[last]
+        for added in (np.where(unknown, 0.0, dose), unknown.astype(np.float64), np.ones(len(dose)))
+    )
+    milligrams = np.where(doubts > 0.5, np.nan, np.round(total, DIGITS) + 0.0)
+    return DoseSteps(who[last], day[last], milligrams, open_ > 0.5)
 
 
 def _rows(*columns: Ints) -> list[tuple[int, ...]]:

@@ -52,6 +52,17 @@ class ExclusionReason(_Code):
         "dose_unknown",
         "A dose, or the body weight that it needs, is not known, so that no grams can be added up.",
     )
+    NO_STEROID_REPORTED = "no_steroid_reported", "No glucocorticoid was ever reported; that is no dose of 0."
+    STEROID_DOSE_UNKNOWN = (
+        "steroid_dose_unknown",
+        "On a day that counts a glucocorticoid was taken whose daily dose is not known.",
+    )
+    STEROID_GAP = (
+        "steroid_gap",
+        "On a day that counts no reported period of a glucocorticoid covers the patient; that is no dose of 0.",
+    )
+    OBSERVED_TOO_SHORT = "observed_too_short", "The observation ended before the last day that counts."
+    LOW_DOSE_AT_START = "low_dose_at_start", "The dose on day 0 was low already: it cannot become low."
 
 
 class MeasureReason(_Code):

@@ -31,6 +31,7 @@ from app.derive.ck_normality import (
 )
 from app.derive.core_set import CoreSetCourse, core_set_course
 from app.derive.courses import Courses, courses
+from app.derive.dose_steps import dose_periods
 from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
@@ -39,6 +40,7 @@ from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import Outcomes, Rescues, earlier, outcomes, rescues
 from app.derive.response import ResponseVerdicts, RuleInput, judged_rows, response
 from app.derive.run_in import RunIn, run_in
+from app.derive.steroid_doses import Dosing, dosing
 from app.derive.visit_values import VisitValues, visit_values
 from app.derive.visits import judged_days, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule, general_form
@@ -314,6 +316,17 @@ class DerivedStudy:
     def intercurrent_events(self) -> IntercurrentEvents:
         """Events after day 0 that change the meaning of later values."""
         return intercurrent_events(self.cohort, self.exposure, self.protocol.ck_normal_time)
+
+    @cached_property
+    def dosing(self) -> Dosing:
+        """The reported glucocorticoid doses of each day, up to the last fact or the death of a patient."""
+        periods = dose_periods(self.cohort, self.exposure)
+        end = np.where(self.safety, self.follow_up_days - 1, NO_TIME)
+        np.maximum.at(end, periods.patient, np.where(periods.ended, periods.stop - 1, periods.start))
+        died = self.rescues.died
+        end = np.where((died != NO_TIME) & (died >= 0), np.minimum(end, died), end)
+        stopped = self.protocol.doses.after_last_period == "stopped"
+        return dosing(periods, end, self.safety, stopped=stopped)
 
     def under(self, protocol: Protocol) -> "DerivedStudy":
         """The same cohort under another protocol."""

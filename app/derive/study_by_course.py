@@ -6,6 +6,7 @@ baseline, so a value may serve the previous course and be the baseline of the ne
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from app.derive.analysis_values import AnalysisValues, after_death, lab_records,
 from app.derive.ck_normality import borrow_limits
 from app.derive.courses import Courses
 from app.derive.per_patient import NONE
+from app.derive.steroid_doses import Dosing, dosing, periods_of
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.model import Protocol
@@ -34,6 +36,8 @@ class CourseStudy(DerivedStudy):
         cohort = _cohort_of_courses(study)
         super().__init__(cohort if chosen is None else cohort.select(chosen), study.protocol)
         self._donors = study.cohort.labs
+        self._of_patients = study
+        self._rows = np.arange(len(study.courses)) if chosen is None else np.flatnonzero(chosen)
 
     def baseline_after_previous(self, measure: str) -> Bools:
         """Whether the baseline of a course was taken after the first infusion of the previous course."""
@@ -46,6 +50,20 @@ class CourseStudy(DerivedStudy):
         day, instant = table.day[place], table.instant[place]
         after[known] = (day > begun) | post_dose_on_day_0(day, instant, begun, at)
         return after
+
+    @cached_property
+    def dosing(self) -> Dosing:
+        """The glucocorticoid doses of the patient of each course, from day 0 of the course to the day before the next
+        course.
+        """
+        whole, courses, rows = self._of_patients.dosing, self.courses, self._rows
+        owner, first = courses.patient[rows], courses.first_day[rows]
+        shift = first - self._of_patients.exposure.day0[owner]
+        next_day, _ = courses.neighbour(courses.next[rows])
+        end = whole.end[owner] - shift
+        end = np.where(next_day == NO_TIME, end, np.minimum(end, next_day - first - 1))
+        stopped = self.protocol.doses.after_last_period == "stopped"
+        return dosing(periods_of(whole.periods, owner, shift), end, self.safety, stopped=stopped)
 
     def _lab_records(self, code: str) -> AnalysisValues:
         """As in any study. Upper limits may be borrowed from all results of the patient, of all courses."""

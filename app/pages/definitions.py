@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from app.analyses.answer import Definition
 from app.analyses.response_rates import rule_in_words as coded
 from app.pages.wording import count, figure, words
+from app.protocol.endpoints import SteroidSparing
 from app.timeline.vocabulary import ANALYTES, INSTRUMENTS
 
 Part = tuple[str, tuple[str, ...]]
@@ -35,6 +37,7 @@ def parts_of(protocol: Mapping[str, Any]) -> list[Part]:
         ("Visits and baseline", tuple(_visits(protocol))),
         ("Change from baseline", tuple(_changes(protocol))),
         ("Time with normal CK", tuple(_normal_time(protocol["ck_normal_time"]))),
+        ("Glucocorticoids", tuple(_doses(protocol))),
         ("Adverse reactions", tuple(_reactions(protocol["adverse_reactions"]))),
         ("Scores of improvement", tuple(_composites(protocol))),
         ("Scales", tuple(_scales(protocol))),
@@ -96,7 +99,8 @@ def _rules_of(answer: Mapping[str, Any]) -> dict[str, str]:
 
 def _with_rules(answer: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The rows of an answer that are of one rule."""
-    for row in (*answer.get("results", ()), *answer.get("paired_endpoints", ())):
+    lists = (answer.get(name, ()) for name in ("results", "paired_endpoints", "responses"))
+    for row in chain.from_iterable(lists):
         yield from (each for each in (row, row.get("first"), row.get("second"))
                     if isinstance(each, Mapping) and {"measure", "definition"} <= each.keys())  # fmt: skip
 
@@ -220,6 +224,20 @@ def _normal_time(given: Mapping[str, Any]) -> Iterator[str]:
     yield f"A rescue treatment ({treatments}) or death {_RESCUE[given['rescue']]}."
     first = "interval-censored estimate" if given.get("primary_estimate") == "interval" else "Kaplan-Meier estimate"
     yield f"The {first} comes first. The mean is restricted to {count(given['rmst_until_days'], 'day')}."
+
+
+def _doses(protocol: Mapping[str, Any]) -> Iterator[str]:
+    given = SteroidSparing().model_dump(mode="json") | (protocol.get("steroid_sparing") or {})
+    yield (
+        "Doses count in mg of prednisolone equivalents. They are added up over "
+        f"{_listed([figure(days) for days in given['windows']])} days, day 0 included."
+    )
+    stays = "" if given["sustained_days"] == 1 else f" for {count(given['sustained_days'], 'day')} in a row"
+    yield f"A dose of at most {figure(given['low_dose'])} mg a day{stays} is low."
+    free = "no glucocorticoid" if not given["steroid_free_dose"] else f"at most {figure(given['steroid_free_dose'])} mg"
+    yield f"A response is steroid-free with {free} on the day of the value that is judged."
+    after = "is not known" if given["after_last_period"] == "unknown" else "is 0"
+    yield f"After the end of the last reported period the dose {after}; between two periods it is not known."
 
 
 def _steroids(rule: Mapping[str, Any] | None) -> str:

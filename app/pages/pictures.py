@@ -22,6 +22,7 @@ OF_QUESTION: dict[str, tuple[str, ...]] = {
     "improvement-score": ("improvement-score",),
     "specification-curve": ("specification-curve",),
     "courses": ("spells",),
+    "steroid-sparing": ("steroid-sparing",),
     "comparisons": ("response-forest",),
 }
 """The charts that belong to a question."""

@@ -18,10 +18,12 @@ from app.pages.strobe import strobe_items
 from app.pages.wording import NO_FIGURE, count, day, level_text, words
 
 CHARTS = (
-    "flow", "weekly-change", "ck-change", "response-forest", "ck-normal-time", "improvement-score", "adverse-events",
-    "without-effect",
+    "flow", "weekly-change", "ck-change", "response-forest", "ck-normal-time", "improvement-score", "steroid-sparing",
+    "adverse-events", "without-effect",
 )  # fmt: skip
 """The charts of the report. None of them shows a single patient."""
+_DECLARED = {"improvement-score": "improvement_score", "steroid-sparing": "steroid_sparing"}
+"""Charts that the report has only if the protocol declares a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,9 @@ async def read_report(reading: PageReading, study: str) -> PrintedReport:
     answer = found.json()
     pinned = [("revision", str(answer["revision"]))]
     about, protocol = await together(reading.json(home), reading.json(f"{home}/protocol", pinned))
-    svgs = await together(*(reading.text(f"{home}/charts/{name}.svg", [*pinned, *_WIDE]) for name in CHARTS))
-    drawn = {name: svg for name, svg in zip(CHARTS, svgs, strict=True) if svg is not None}
+    names = [name for name in CHARTS if name not in _DECLARED or protocol.get(_DECLARED[name])]
+    svgs = await together(*(reading.text(f"{home}/charts/{name}.svg", [*pinned, *_WIDE]) for name in names))
+    drawn = {name: svg for name, svg in zip(names, svgs, strict=True) if svg is not None}
     options = [each for each in asked.query if each[0] not in {"revision", "as_of"}]
     address = f"{origin}{home}/report?{urlencode([*options, *pinned])}"
     return PrintedReport(
@@ -164,9 +167,7 @@ def _blocks(
     yield _table_one(analyses["baseline-table"]["table"], check("analyses/baseline-table"))
     yield Section("Outcomes")
     yield _table_two(answer["outcomes"], analyses, check("analyses"))
-    yield from pictures("weekly-change", "ck-change", "response-forest", "ck-normal-time")
-    if protocol.get("improvement_score"):
-        yield from pictures("improvement-score")
+    yield from pictures("weekly-change", "ck-change", "response-forest", "ck-normal-time", *_DECLARED)
     yield Section("Safety")
     yield from _safety(analyses["adverse-reactions"], check("analyses/adverse-reactions"))
     yield from pictures("adverse-events")

@@ -115,6 +115,49 @@ class CkNormalTime(Part):
         return self
 
 
+DoseWindow = Annotated[int, Field(ge=1, le=3650)]
+DailyDose = Annotated[float, Field(ge=0, le=1000)]
+
+
+class SteroidSparing(Part):
+    """How much glucocorticoid was taken, when the dose became low, and who responded without it. Doses are in mg of
+    prednisolone equivalents a day, summed over all systemic glucocorticoids.
+    """
+
+    windows: tuple[DoseWindow, ...] = Field(
+        default=(28, 84, 182, 364),
+        min_length=1,
+        max_length=20,
+        description="The numbers of days, day 0 included, over which doses are added up.",
+        examples=[[28, 84, 182, 364]],
+    )
+    low_dose: DailyDose = Field(default=7.5, description="Greatest daily dose that is low, in mg.", examples=[7.5])
+    sustained_days: int = Field(
+        default=1,
+        ge=1,
+        le=3650,
+        description="For how many days the dose must be low, from the first of them on. 1: the first day with a low "
+        "dose counts.",
+        examples=[1],
+    )
+    steroid_free_dose: DailyDose = Field(
+        default=0, description="Greatest daily dose of a steroid-free response, in mg.", examples=[0]
+    )
+    after_last_period: Literal["unknown", "stopped"] = Field(
+        default="unknown",
+        description="The dose after the last reported period, if that has an end. `unknown`: it is not known, so that "
+        "a dose of 0 must be sent as such. `stopped`: it is 0 up to the last fact of the patient. Between two periods "
+        "it is never known.",
+        examples=["unknown"],
+    )
+
+    @model_validator(mode="after")
+    def _windows_must_ascend(self) -> Self:
+        if list(self.windows) != sorted(set(self.windows)):
+            raise contradiction("steroid_sparing.windows: declare each number of days once, ascending.")
+        return self
+
+
 class PointsAboveBaseline(Part):
     """Responder: the best (or last) value of the given days is at least `points` better than the baseline.
 

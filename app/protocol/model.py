@@ -18,6 +18,7 @@ from app.protocol.endpoints import (
     CkNormalTime,
     Response,
     ResponseRule,
+    SteroidSparing,
     general_form,
 )
 from app.protocol.improvement import DefinitionOfImprovement, ImprovementScore, objections
@@ -263,6 +264,12 @@ class Protocol(Part):
         description="The adverse reactions.",
         examples=[{"related": ["possible", "definite"]}],
     )
+    steroid_sparing: SteroidSparing | None = Field(
+        default=None,
+        exclude_if=lambda part: part is None,
+        description="The doses of glucocorticoids. Without it, the question `steroid-sparing` uses the defaults.",
+        examples=[{"low_dose": 7.5}],
+    )
     specification_grid: SpecificationGrid | None = Field(
         default=None,
         exclude_if=lambda part: part is None,
@@ -307,6 +314,11 @@ class Protocol(Part):
         if scale is None:
             raise KeyError(measure)
         return scale
+
+    @property
+    def doses(self) -> SteroidSparing:
+        """What is declared of the doses of glucocorticoids, or the defaults."""
+        return self.steroid_sparing or SteroidSparing()
 
     @property
     def measures(self) -> tuple[str, ...]:

@@ -168,6 +168,7 @@ def test_the_caveats_of_the_reference_cohort(reference):
         ("seen_at_visits_only", 8, 13),
         ("conditioned_on_normalising", 2, 15),
         ("spontaneous_reports", 16, 16),
+        ("steroid_record_incomplete", 2, 16),
     ]
     assert [each.code for each in found.results if each.applies is None] == ["definitions_changed"]
 

@@ -175,6 +175,8 @@ def test_the_operation_ids_are_the_ones_that_clients_were_generated_from(documen
         "POST /v1/studies/{study}/analyses/improvement-score": "askImprovementScore",
         "GET /v1/studies/{study}/analyses/definition-of-improvement": "getDefinitionOfImprovement",
         "POST /v1/studies/{study}/analyses/definition-of-improvement": "askDefinitionOfImprovement",
+        "GET /v1/studies/{study}/analyses/steroid-sparing": "getSteroidSparing",
+        "POST /v1/studies/{study}/analyses/steroid-sparing": "askSteroidSparing",
         "GET /v1/studies/{study}/analyses/repeated-measures": "getRepeatedMeasures",
         "POST /v1/studies/{study}/analyses/repeated-measures": "askRepeatedMeasures",
         "GET /v1/studies/{study}/comparisons/{other}": "compareStudies",

@@ -20,6 +20,7 @@ from tests.spec import (
     rules_response,
     rules_safety,
     rules_specifications,
+    rules_steroids,
     rules_visits,
     rules_weekly,
 )
@@ -88,6 +89,8 @@ ROWS = (
     "severity",
     # one fact from two sources
     "same fact",
+    # doses of glucocorticoids
+    "steroid sparing",
 )
 """The rows of the specification, by name. Each has at least one rule."""
 
@@ -117,6 +120,7 @@ CHAPTERS = (
     Chapter("Composite definitions of improvement", rules_improvement.RULES + rules_core_set.RULES),
     Chapter("Every definition side by side", rules_specifications.RULES),
     Chapter("Repeated courses and safety", rules_courses.RULES),
+    Chapter("Doses of glucocorticoids", rules_steroids.RULES),
 )
 RULES = tuple(rule for chapter in CHAPTERS for rule in chapter.rules)
 CLAIMS = Chapter("The rules", rules_claims.RULES)

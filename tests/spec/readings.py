@@ -84,7 +84,7 @@ def _courses(answers: Answers) -> float:
 
 @phrase(r"flag (\w+)(?: of (\w+))?")
 def _flag(answers: Answers, code: str, measure: str | None) -> int | None:
-    for question in QUESTIONS:
+    for question in (*QUESTIONS, "steroid-sparing"):
         for flag in answers[question]["flags"]:
             if flag["code"] == code and measure in (None, flag.get("measure")):
                 return flag["count"]
@@ -108,6 +108,7 @@ CLAIMED_IN = {
     "difference": "comparisons",
     "description": "baseline-table",
     "change_by_model": "repeated-measures",
+    "median_time_to_low_dose": "steroid-sparing",
 }
 """The question whose answer has the claim."""
 

@@ -6,7 +6,7 @@ from typing import Any
 from tests.spec.core_set_cases import ADULT
 from tests.spec.core_set_cases import D as MAJOR
 from tests.spec.core_set_cases import patients as scored
-from tests.spec.rule import Case, Group, Patient, Rule, alike, changing, infused, relapsing, staying_normal
+from tests.spec.rule import Case, Group, Patient, Rule, alike, changing, infused, listed, relapsing, staying_normal
 
 UP = (1, 2, 3, 4, 5, 6, 7, 8)
 """Eight gains: p = 2/256, and 0.03125 after Holm over four weeks."""
@@ -399,6 +399,50 @@ SCORE = Rule(
 )  # fmt: skip
 
 
+def _lowered(*days: int) -> Group:
+    """Patients with 20 mg/d of prednisolone up to these days, 5 mg/d from then on, seen up to day 100."""
+    patients = tuple(
+        Patient(ck=[(0, 1000), (100, 500)], prednisolone=[(0, day - 1, 20), (day, None, 5)]) for day in days
+    )
+    return Group(f"prednisolone 20 mg/d, then 5 mg/d from day {listed(days)}, seen up to day 100", patients)
+
+
+LOW_DOSE = Rule(
+    row="claims",
+    name="median_time_to_low_dose",
+    words="The median time to a low dose of glucocorticoids is claimed as the other medians: a patient must have been "
+    "under observation, without a low dose, after it. That doses became lower is no claim about the treatment.",
+    cases=(
+        Case(
+            says="a low dose on days 20, 40 and 60",
+            groups=[_lowered(20, 40, 60)],
+            expect={"low dose: median": 40} | _claim("median_time_to_low_dose", True, "at_risk"),
+        ),
+        Case(
+            says="one patient: the curve ends with the median",
+            groups=[_lowered(20)],
+            expect={"low dose: median": 20} | _claim("median_time_to_low_dose", False, "nobody_at_risk"),
+        ),
+        Case(
+            says="nobody had a low dose",
+            groups=[alike(2, "with 20 mg/d of prednisolone", ck=[(0, 1000), (100, 500)],
+                          prednisolone=[(0, None, 20)])],
+            expect={"low dose: median": "no_events"} | _claim("median_time_to_low_dose", False, "no_median"),
+        ),
+        Case(
+            says="a new immunosuppressant on the day of the low dose is named",
+            groups=[
+                _lowered(20, 60),
+                alike(1, "with 20 mg/d of prednisolone, then 5 mg/d and azathioprine from day 40",
+                      ck=[(0, 1000), (100, 500)], prednisolone=[(0, 39, 20), (40, None, 5)],
+                      immunosuppressant_from=40),
+            ],
+            expect=_claim("median_time_to_low_dose", True, "at_risk, treated_again_before"),
+        ),
+    ),
+)  # fmt: skip
+
+
 def _only_mmt(size: int) -> Group:
     return alike(size, "with MMT 50, then 60, ADL 20 twice and CK 1000 twice", ck=[(0, 1000), (28, 1000)],
                  mmt=[(0, 50), (28, 60)], adl=[(0, 20), (28, 20)])  # fmt: skip
@@ -502,4 +546,4 @@ MODEL = Rule(
     ),
 )
 
-RULES = (CHANGE, ONSET, CHANGE_OF_CHANGE, RATE, MEDIAN, SCORE, DIFFERENCE, DESCRIPTION, MODEL)
+RULES = (CHANGE, ONSET, CHANGE_OF_CHANGE, RATE, MEDIAN, SCORE, LOW_DOSE, DIFFERENCE, DESCRIPTION, MODEL)

@@ -36,6 +36,8 @@ MUTANTS = (
     ("median_time_normal", "if any(before.values()):", "if before:"),
     ("median_time_to_score", '"at_risk" if at_risk else', '"at_risk" if n else'),
     ("median_time_to_score", "if any(before.values()):", "if before:"),
+    ("median_time_to_low_dose", '"at_risk" if at_risk else', '"at_risk" if n else'),
+    ("median_time_to_low_dose", "if any(before.values()):", "if before:"),
     ("difference", "elif test.p <= alpha:", "elif test.p < alpha:"),
     ("difference", "elif test.p <= alpha:", "elif test.p <= 1:"),
     ("difference", 'adjust([test.p for test in tests], "holm")', 'adjust([test.p for test in tests], "none")'),

@@ -83,6 +83,8 @@ SENTENCES: dict[str, str] = {
     "conditioned_on_normalising": "In {count} of {of} patients CK never became normal: the time with normal CK is told "
     "of the others only.",
     "spontaneous_reports": "An adverse event of any of the {of} patients that was not posted does not exist here.",
+    "steroid_record_incomplete": "In {count} of {of} patients the glucocorticoid dose of a day of the longest window "
+    "is not known; such a day never counts as a dose of 0.",
 }
 """The codes of caveats about data, each with its sentence."""
 
@@ -430,6 +432,13 @@ def _never_normal(context: Context) -> Iterator[CaveatFinding]:
     yield counted("conditioned_on_normalising", never, never | included(reasons))
 
 
+def _steroid_record(context: Context) -> Iterator[CaveatFinding]:
+    """Whether the dose of each patient is known from day 0 to the end of the longest window."""
+    days, doses = context.protocol.doses.windows[-1], context.study.dosing
+    yield counted("steroid_record_incomplete", doses.known_days(days) < days, context.study.safety,
+                  parameters={"days": [0, days - 1]})  # fmt: skip
+
+
 _SOURCES: Mapping[str, Callable[[Context], Iterator[CaveatFinding]]] = {
     "uncontrolled_pre_post": _of_everybody("uncontrolled_pre_post"),
     "selection_on_baseline": _selection_on_baseline,
@@ -456,5 +465,6 @@ _SOURCES: Mapping[str, Callable[[Context], Iterator[CaveatFinding]]] = {
     "bounds_in_courses": _bounds_in_courses,
     "conditioned_on_normalising": _never_normal,
     "spontaneous_reports": _of_everybody("spontaneous_reports"),
+    "steroid_record_incomplete": _steroid_record,
 }
 """What finds each caveat; one function may find several."""

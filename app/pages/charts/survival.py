@@ -1,5 +1,5 @@
-"""Time with normal CK: the curve of Kaplan and Meier with its band, censorings, median and numbers at risk, and the
-interval-censored curve over it.
+"""Times to an event: the curve of Kaplan and Meier with its band, censorings, median and numbers at risk. That of the
+time with normal CK has the interval-censored curve over it; the other one is the time to a low dose of glucocorticoids.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,17 +22,21 @@ from app.pages.charts.theme import (
 )
 
 CK_NORMAL_TIME, CK_NORMAL_INTERVAL = "ck-normal-time", "ck-normal-interval"
+STEROID_SPARING = "steroid-sparing"
 MOST_GROUPS = len(SERIES)
 _STEPS = {"narrow": 6, "wide": 11}
 _LEFT, _WIDEST_NAME = 48, 104
 _CURVE, _INTERVAL = "Seen at visits (Kaplan-Meier)", "Between visits (interval-censored)"
-_SURVIVAL = quantity(
-    "survival",
-    "Share whose CK is still normal",
-    scale={"domain": [0, 1]},
-    axis={"labelExpr": PERCENT, "values": [0, 0.25, 0.5, 0.75, 1]},
-)
 Row = dict[str, Any]
+
+
+def _share(title: str) -> Spec:
+    return quantity(
+        "survival",
+        title,
+        scale={"domain": [0, 1]},
+        axis={"labelExpr": PERCENT, "values": [0, 0.25, 0.5, 0.75, 1]},
+    )
 
 
 def _time_with_normal_ck(document: Document, width: Width) -> Drawing | Nothing:
@@ -47,27 +51,70 @@ def _time_with_normal_ck(document: Document, width: Width) -> Drawing | Nothing:
     grouped = rows[0].get("group") is not None
     names = [group_of(row) for row in rows] if grouped else [_CURVE]
     between = [] if grouped else _between_visits(answer_in(document, CK_NORMAL_INTERVAL))
+    views = _views(rows, names, between, ("Days with normal CK", "Share whose CK is still normal"), width)
+    return Drawing(
+        views, [_of(rows), *_medians_in_words(rows, names if grouped else [""])], _words(answer, rows, names)
+    )
+
+
+def _time_to_low_dose(document: Document, width: Width) -> Drawing | Nothing:
+    answer = answer_in(document, STEROID_SPARING)
+    rows = [row for row in answer.get("results", ()) if row["n"]][:MOST_GROUPS]
+    if not rows:
+        return Nothing(
+            "No patient of this study has a known dose of a glucocorticoid on day 0 that is not low already.",
+            "Send the glucocorticoids of treated patients as periods with their daily doses.",
+        )
+    declared = next(each["parameters"] for each in answer["definitions"] if each["id"] == "glucocorticoid_doses")
+    low = f"{number(declared['low_dose'])} mg/d"
+    grouped = rows[0].get("group") is not None
+    names = [group_of(row) for row in rows] if grouped else ["All"]
+    views = _views(rows, names, [], ("Days from the first infusion", f"Share with more than {low}"), width)
+    medians = list(_medians_in_words(rows, names if grouped else [""]))
+    n, events = sum(row["n"] for row in rows), sum(row["events"] for row in rows)
+    of = f"n = {n} with more than {low} of prednisolone equivalents on day 0; {events} came to {low} or less"
+    return Drawing(
+        views,
+        [of, *medians, *_sums(answer, names)],
+        _in_sentences(of, answer, rows, names, "median_time_to_low_dose"),
+    )
+
+
+def _sums(answer: Document, names: Sequence[str]) -> Iterator[str]:
+    """The sums of doses over the longest window that anybody is known for, where there are no subgroups."""
+    known = [row for row in answer["cumulative"] if row["n"]]
+    if known and len(names) == 1:
+        row = known[-1]
+        sums = row["milligrams"]
+        yield (
+            f"Sum over {row['days']} days: median {number(sums['median'], 4)} mg, quartiles {number(sums['q1'], 4)} to "
+            f"{number(sums['q3'], 4)} mg (n = {row['n']})"
+        )
+
+
+def _views(
+    rows: Sequence[Mapping[str, Any]], names: list[str], between: list[Row], titles: tuple[str, str], width: Width
+) -> Spec:
+    """The curves with the numbers at risk below them. `titles` are those of the time and of the share."""
+    share = _share(titles[1])
     times = _some([point["time"] for row in rows for point in row["numbers_at_risk"]], _STEPS[width])
     end = max(*times, *(_end_of(row) for row in rows), *(point["time"] for point in between), 1.0)
     axis = quantity(
-        "time", "Days with normal CK", scale={"domain": [0, end], "nice": False},
+        "time", titles[0], scale={"domain": [0, end], "nice": False},
         axis={"values": times, "format": "d", "labelFlush": False},
     )  # fmt: skip
     left = max(_LEFT, 16 + min(_WIDEST_NAME, max(map(pixels_of, names)))) if len(names) > 1 else _LEFT
     shape = {"width": plot_width(width, left, 16), "height": 220 if width == "narrow" else 300}
     layers = [
-        *_curves(rows, names, between, axis, columns=1 if width == "narrow" else 3),
-        *_medians(rows, axis),
+        *_curves(rows, names, between, (axis, share), columns=1 if width == "narrow" else 3),
+        *_medians(rows, axis, share),
     ]
     at_risk = _at_risk(rows, names, times, {**axis, "axis": None}, shape["width"])
-    views = {
+    return {
         "vconcat": [{**shape, "layer": layers}, at_risk],
         "spacing": 14,
         "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
     }
-    return Drawing(
-        views, [_of(rows), *_medians_in_words(rows, names if grouped else [""])], _words(answer, rows, names)
-    )
 
 
 def _of(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -85,21 +132,28 @@ def _medians_in_words(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -
 
 
 def _words(answer: Document, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    return _in_sentences(_of(rows), answer, rows, names, "median_time_normal")
+
+
+def _in_sentences(
+    whose: str, answer: Document, rows: Sequence[Mapping[str, Any]], names: Sequence[str], claimed: str
+) -> str:
     """The curve in words: whose it is, its medians, and what the answer concludes of them."""
-    said = [f"{_of(rows)}.", *(f"{each}." for each in _medians_in_words(rows, [""] if len(names) == 1 else names))]
+    said = [f"{whose}.", *(f"{each}." for each in _medians_in_words(rows, [""] if len(names) == 1 else names))]
     for row, name in zip(rows, names, strict=True):
         of = "" if len(names) == 1 else f" of {name}"
         said.append(f"At risk{of}: " + ", ".join(
             f"{point['at_risk']} at {number(point['time'])} d" for point in row["numbers_at_risk"][:8]
         ) + ".")  # fmt: skip
-    claims = [claim["text"] for claim in answer.get("claims", ()) if claim["code"] == "median_time_normal"]
+    claims = [claim["text"] for claim in answer.get("claims", ()) if claim["code"] == claimed]
     return " ".join([*said, *claims[: len(rows)]])
 
 
 def _curves(
-    rows: Sequence[Mapping[str, Any]], names: list[str], between: list[Row], axis: Spec, columns: int
+    rows: Sequence[Mapping[str, Any]], names: list[str], between: list[Row], axes: tuple[Spec, Spec], columns: int
 ) -> Iterator[Spec]:
-    """The bands, the lines, and a mark for each time at which somebody was last seen normal."""
+    """The bands, the lines, and a mark for each time at which somebody was last seen without the event."""
+    axis, share = axes
     points = [point for row, name in zip(rows, names, strict=True) for point in _steps(row, name)]
     colours = {name: SERIES[place] for place, name in enumerate(names)}
     shown = [*names, _INTERVAL] if between else names
@@ -115,7 +169,7 @@ def _curves(
         "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.16 if len(rows) == 1 else 0.09},
         "encoding": {
             "x": axis,
-            "y": {**_SURVIVAL, "field": "low"},
+            "y": {**share, "field": "low"},
             "y2": {"field": "high"},
             "color": plain,
             "detail": {"field": "series", "type": "nominal"},
@@ -126,7 +180,7 @@ def _curves(
         "mark": {"type": "line"},
         "encoding": {
             "x": axis,
-            "y": _SURVIVAL,
+            "y": share,
             "color": colour_of(shown, legend=key),
             "strokeDash": dash_of(shown, legend=key),
             "order": quantity("place"),
@@ -141,7 +195,7 @@ def _curves(
             ]
         },
         "mark": {"type": "tick", "orient": "vertical", "size": 10, "thickness": 1.5},
-        "encoding": {"x": axis, "y": _SURVIVAL, "color": plain},
+        "encoding": {"x": axis, "y": share, "color": plain},
     }
 
 
@@ -188,7 +242,7 @@ def _censorings(row: Mapping[str, Any], name: str) -> Iterator[Row]:
             }
 
 
-def _medians(rows: Sequence[Mapping[str, Any]], axis: Spec) -> Iterator[Spec]:
+def _medians(rows: Sequence[Mapping[str, Any]], axis: Spec, share: Spec) -> Iterator[Spec]:
     """A line from one half to each median and down."""
     known = [row["median"]["value"] for row in rows if row["median"]["value"] is not None]
     if not known:
@@ -197,12 +251,12 @@ def _medians(rows: Sequence[Mapping[str, Any]], axis: Spec) -> Iterator[Spec]:
     yield {
         "data": {"values": [{"time": 0, "to": max(known), "survival": 0.5}]},
         "mark": dotted,
-        "encoding": {"x": axis, "x2": {"field": "to"}, "y": _SURVIVAL},
+        "encoding": {"x": axis, "x2": {"field": "to"}, "y": share},
     }
     yield {
         "data": {"values": [{"time": value, "survival": 0.5, "to": 0} for value in known]},
         "mark": dotted,
-        "encoding": {"x": axis, "y": _SURVIVAL, "y2": {"field": "to"}},
+        "encoding": {"x": axis, "y": share, "y2": {"field": "to"}},
     }
 
 
@@ -261,6 +315,13 @@ CHARTS = (
         "How long CK stays normal",
         (CK_NORMAL_TIME, CK_NORMAL_INTERVAL),
         _time_with_normal_ck,
+        takes=frozenset({"by"}),
+    ),
+    Chart(
+        STEROID_SPARING,
+        "How soon the dose of glucocorticoids is low",
+        (STEROID_SPARING,),
+        _time_to_low_dose,
         takes=frozenset({"by"}),
     ),
 )

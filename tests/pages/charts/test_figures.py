@@ -198,6 +198,19 @@ def test_events_and_scores_and_the_flow_are_those_of_the_answers():
     assert "2: CK was never" in texts
 
 
+def test_the_time_to_a_low_dose_has_every_step_and_says_the_sums():
+    spec, answer = spec_and_answer("steroid-sparing", "steroid-sparing")
+    (row,) = answer["results"]
+    band = [(point["time"], point["survival"], point["low"]) for point in rows_with(spec, "low", "survival")]
+    assert band[: len(row["curve"])] == [(step["time"], step["survival"], step["low"]) for step in row["curve"]]
+    marks = [(each["time"], each["patients"]) for each in rows_with(spec, "patients", "survival")]
+    assert marks == [(each["time"], each["patients"]) for step in row["curve"] for each in step["censorings"]]
+    said = " ".join(spec["title"]["subtitle"])
+    assert "n = 16 with more than 7.5 mg/d of prednisolone equivalents on day 0; 0 came to 7.5 mg/d or less" in said
+    assert "Sum over 364 days: median 20\u202f020 mg" in said
+    assert answer["claims"][0]["text"] in spec["description"]
+
+
 def test_a_specification_curve_has_every_definition_once_and_the_declared_one():
     spec, answer = spec_and_answer("specification-curve", "specification-curve")
     for panel, row in zip(spec["concat"], answer["curves"], strict=True):
