@@ -54,6 +54,7 @@ def again(client: Documented, address: str) -> None:
 def reads(client: Documented) -> None:
     for address in (
         *("/livez", "/readyz", "/problems", "/v1/protocols", "/v1/protocols/relative-20", "/v1/templates/labs.csv"),
+        "/v1/templates/tables.xlsx",
         *("/v1/studies?limit=2", "/v1/audit?limit=500", "/v1/audit?limit=2", "/v1/studies/demo/comparisons/trial"),
         *(f"{TRIAL}/datasets", f"{TRIAL}/datasets/adsl.parquet", f"{TRIAL}/datasets/ard.csv"),
         *(

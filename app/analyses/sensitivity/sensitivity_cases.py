@@ -113,13 +113,13 @@ def _complete_cases(study: DerivedStudy, main: KeyResult) -> Iterator[Sensitivit
 def _without_further_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     treated_further = study.intercurrent_events.within(main.until, *RESCUE)
     yield SensitivityCase(
-        _about_further_treatment("without_further_treatment", main), main.restricted_to(~treated_further)
+        _about_further_treatment("without_further_treatment", study, main), main.restricted_to(~treated_further)
     )
 
 
 def _while_on_treatment(study: DerivedStudy, main: KeyResult) -> Iterator[SensitivityCase]:
     treated_further = study.intercurrent_events.within(main.until, *RESCUE)
-    definition = _about_further_treatment("while_on_treatment", main)
+    definition = _about_further_treatment("while_on_treatment", study, main)
     before = study.before_rescue
     if main.rule is not None:
         early = response_result(before, Response(rule=main.rule))
@@ -169,7 +169,9 @@ def _bounds_substituted(_: DerivedStudy, main: KeyResult) -> Iterator[Sensitivit
         yield SensitivityCase(Definition(id="bounds_substituted", parameters={}), replace(main, within=None))
 
 
-def _about_further_treatment(name: str, main: KeyResult) -> Definition:
+def _about_further_treatment(name: str, study: DerivedStudy, main: KeyResult) -> Definition:
     """The definition of further treatment, with the window of all patients."""
     window = {"days": [0, int(main.until.max())]} if len(main.until) else {}
-    return Definition(id=name, parameters={"events": list(RESCUE), **window})
+    declared = study.protocol.ck_normal_time.steroid_rescue is not None
+    events = [event for event in RESCUE if declared or event != "steroid_rescue"]
+    return Definition(id=name, parameters={"events": events, **window})
