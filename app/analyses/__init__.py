@@ -53,6 +53,18 @@ QUESTIONS: dict[str, Question] = {
 }
 REPORTED = tuple(question for question in QUESTIONS.values() if question.in_report)
 """The questions that the report answers."""
+_LEVEL = frozenset({"level"})
+SCRIPTED: dict[str, frozenset[str]] = {
+    **dict.fromkeys(
+        (
+            "response-rates", "weekly-change", "ck-change", "ck-normal-time", "adverse-reactions", "baseline-table",
+            "ck-normal-interval", "safety", "improvement-score",
+        ),
+        _LEVEL,
+    ),
+    "ck-normal-groups": _LEVEL | {"by"},
+}  # fmt: skip
+"""The questions that a script in R answers, too, with the options that it takes; all but the level must be given."""
 
 
 def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> Answer:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from app import SOFTWARE
-from app.analyses import QUESTIONS, Options
+from app.analyses import QUESTIONS, SCRIPTED, Options
 from app.analyses.weekly_change import scales_of
 from app.datasets.parameters import LOG_CK, PARAMETERS
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument
@@ -18,8 +18,6 @@ from app.protocol.improvement import TABLE, ImprovementScore, judged_weeks
 from app.protocol.model import Protocol
 
 _CODE = Path(__file__).with_name("r_code")
-SCRIPTED = tuple(name for name in QUESTIONS if (_CODE / f"{name}.R").is_file())
-"""The questions that have a script."""
 _GROUPED = "ck-normal-groups"
 _GROUPS = {"diagnosis": "DIAG", "sex": "SEX"}
 
@@ -44,12 +42,12 @@ def r_script(name: str, study: str, revision: int, protocol: Protocol, options: 
 
 def _check(name: str, protocol: Protocol, options: Options) -> None:
     if name not in SCRIPTED:
-        raise _refusal("code", "This question has no R script.", SCRIPTED)
+        raise _refusal("code", "This question has no R script.", tuple(SCRIPTED))
     if name == "improvement-score" and protocol.improvement_score is None:
-        raise _refusal("code", "The protocol does not declare this definition.", SCRIPTED)
+        raise _refusal("code", "The protocol does not declare this definition.", tuple(SCRIPTED))
     if name == _GROUPED and options.by not in _GROUPS:
         raise _refusal("by", "The script of this question needs subgroups.", tuple(_GROUPS))
-    takes = {"level", "by"} if name == _GROUPED else {"level"}
+    takes = SCRIPTED[name]
     if others := sorted(option for option in options.model_fields_set if option not in takes):
         detail = f"The R script takes only {' and '.join(sorted(takes))}."
         raise InvalidDocument(faults=[Fault(f"/query/{each}", FaultCode.CONTRADICTION, detail) for each in others])
@@ -57,7 +55,7 @@ def _check(name: str, protocol: Protocol, options: Options) -> None:
     unlike = [each for each in Conventions.model_fields if getattr(protocol.conventions, each) != getattr(usual, each)]
     if unlike:
         detail = f"The protocol declares other conventions than the script has: {', '.join(unlike)}."
-        raise _refusal("code", detail, SCRIPTED)
+        raise _refusal("code", detail, tuple(SCRIPTED))
 
 
 def _refusal(place: str, detail: str, known: Sequence[str]) -> InvalidDocument:

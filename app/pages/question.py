@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel
 
-from app.analyses import QUESTIONS
+from app.analyses import QUESTIONS, SCRIPTED
 from app.analyses.answer_document import answer_model
 from app.analyses.comparison.study_comparison import BetweenStudies, StudyComparison
 from app.http.representations import Asked, origin_of
@@ -34,7 +34,10 @@ async def _question(reading: PageReading, names: Names) -> dict[str, Any]:
         shown["pictures"] = await pictures(
             reading, names["study"], OF_QUESTION.get(name, ()), shown["answer"]["revision"], options
         )
-    return {"title": asked.title, "about": ABOUT[name], "scripted": True} | shown
+    judged = bool((shown.get("answer") or {}).get("results"))  # the protocol may not declare what is asked for
+    others = {option for option, _ in given(reading.asked.query)} - _PASSED_ON
+    scripted = judged and name in SCRIPTED and others <= SCRIPTED[name] <= others | {"level"}
+    return {"title": asked.title, "about": ABOUT[name], "scripted": scripted} | shown
 
 
 async def _comparison(reading: PageReading, names: Names) -> dict[str, Any]:

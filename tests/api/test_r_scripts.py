@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.datasets.r_scripts import SCRIPTED
+from app.analyses import SCRIPTED
+from app.datasets import r_scripts
 from app.demo.simulation import Design, lines
 from tests.api.examples import FIRST, NDJSON, codes, fill, make_study, timeline
 from tests.api.test_server import running, with_demo
@@ -149,6 +150,7 @@ def test_every_question_of_the_report_has_a_script():
     from app.analyses import REPORTED
 
     assert {question.name for question in REPORTED} <= set(SCRIPTED)
+    assert {file.stem for file in r_scripts._CODE.glob("*.R")} == {"begin", *SCRIPTED}
 
 
 def test_a_script_names_its_revision_and_holds_no_value_of_a_patient(client):

@@ -89,6 +89,15 @@ def test_the_same_in_r_and_in_json_are_links_that_answer(demo):
     assert demo.get(f"{RATES}?code=R").headers["content-type"].startswith("text/x-r")
 
 
+@pytest.mark.parametrize("name", sorted(QUESTIONS))
+def test_a_page_names_a_script_in_r_only_where_there_is_one(demo, name):
+    for options in ("", "?level=0.9", "?by=sex", "?profile=SAS"):
+        page = shown(demo, f"{HOME}/{name}.html{options}")
+        script = demo.get(f"{HOME}/{name}{options}{'&' if options else '?'}code=R")
+        offered = "The same in R" in page.links
+        assert offered == (script.status_code == 200), (options, script.text)
+
+
 def test_a_long_table_is_cut_until_all_rows_are_asked_for(demo):
     page = shown(demo, f"{HOME}/specification-curve.html")
     link = page.links["Show all rows"]
