@@ -249,7 +249,7 @@ def test_fhir_kit_client(keyed, node_packages):
 # The demonstration study
 
 NOT_CARRIED = {"diagnosis", "weight_kg", "steroid_resistant"}
-"""What FHIR has no place for here; so are the drugs, and the course of an infusion."""
+"""What FHIR has no place for here; so is the course of an infusion."""
 OF_THE_STUDY = {"study", "revision", "as_of"}
 
 
@@ -257,8 +257,7 @@ def carried(timeline: dict[str, Any]) -> dict[str, Any]:
     """What FHIR carries of a timeline."""
     person = {name: value for name, value in timeline["patient"].items() if name not in NOT_CARRIED}
     infusions = [{name: value for name, value in each.items() if name != "course"} for each in timeline["infusions"]]
-    kept = {name: value for name, value in timeline.items() if name != "medications"}
-    return kept | {"patient": person, "infusions": infusions}
+    return timeline | {"patient": person, "infusions": infusions}
 
 
 def as_another_server_has_it(resource: dict[str, Any], base: str) -> dict[str, Any]:
@@ -283,7 +282,7 @@ def test_the_demonstration_study_from_a_client_of_fhir_gives_the_same_analyses(k
     assert keyed.ask("POST", "/v1/studies/native/timelines", timelines)[0] == 200
     base = keyed.study("by-fhir", identifiers="pseudonyms")
     target = of_fhirpy(keyed, base)
-    for kind in ("Patient", "Observation", "MedicationAdministration", "AdverseEvent"):
+    for kind in ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent"):
         found = [each.serialize() for each in source.resources(kind).limit(70).fetch_all()]
         sent = [as_another_server_has_it(each, base) for each in found]
         assert len(sent) == source.resources(kind).count() > 0
