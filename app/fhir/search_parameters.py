@@ -12,7 +12,7 @@ LARGEST_PAGE = 500
 DEFAULT_PAGE = 100
 TimeOrder = Literal["date", "-date", "_lastUpdated", "-_lastUpdated"]
 EffectiveOrder = Literal["effective-time", "-effective-time", "_lastUpdated", "-_lastUpdated"]
-ORDERS: dict[str, Order] = {"date": "time", "effective-time": "time", "_lastUpdated": "received"}
+ORDERS: dict[str, Order] = {"date": "time", "effective-time": "time", "effective": "time", "_lastUpdated": "received"}
 """What each word of `_sort` means."""
 
 
@@ -222,6 +222,7 @@ class MedicationAdministrationSearch(FactSearch):
 class MedicationStatementSearch(FactSearch):
     """The search parameters of MedicationStatement."""
 
+    sort: Literal["effective", "-effective", "_lastUpdated", "-_lastUpdated"] | None = _sort("-effective")
     effective: list[str] = _times(
         "effective", "The first day, with a prefix, as for `date` of Observation. May be repeated.", "lt2005-12-31"
     )
