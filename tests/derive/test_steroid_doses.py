@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from app.analyses import Options, answer
 from app.analyses.steroid_sparing import SteroidOptions
 from app.derive.dose_steps import dose_steps
 from app.derive.doses import prednisolone
+from app.derive.intercurrent_events import Event
 from app.derive.steroid_doses import low_dose
 from app.derive.study import DerivedStudy
 from app.derive.study_by_course import CourseStudy
-from app.protocol.endpoints import SteroidSparing
+from app.protocol.endpoints import SteroidRescue, SteroidSparing
 from app.protocol.presets import SEED_2008
 from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from tests.repetition import repeats
@@ -315,3 +317,18 @@ def test_a_dose_that_equals_the_declared_one_in_more_decimals_is_steroid_free():
     found = answer("steroid-sparing", study, SEED_2008, SteroidOptions(low_dose=25 / 7, steroid_free_dose=25 / 7))
     assert next(row.steroid_free for row in found.responses if row.measure == "MMT") == 1
     assert found.results[0].low_at_start == 1
+
+
+@settings(max_examples=repeats(40, thorough=300))
+@given(studies())
+def test_the_events_of_a_course_are_those_of_a_study_that_begins_with_it(case):
+    cohort = cohort_of(case[0])
+    rule = SteroidRescue(rise=5, over="lowest", pulse=50)
+    endpoint = SEED_2008.ck_normal_time.model_copy(update={"steroid_rescue": rule})
+    study = DerivedStudy(cohort, SEED_2008.model_copy(update={"ck_normal_time": endpoint}))
+    view = CourseStudy(study)
+    for i, (patient, first) in enumerate(zip(view.courses.patient, view.courses.first_day, strict=True)):
+        left = cohort.infusions.where(cohort.infusions.day >= first)
+        alone = DerivedStudy(replace(cohort, infusions=left), study.protocol).intercurrent_events
+        for event in get_args(Event):
+            assert getattr(view.intercurrent_events, event)[i] == getattr(alone, event)[patient], event
