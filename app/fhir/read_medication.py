@@ -284,7 +284,14 @@ def _a_day(resource: Resource, timing: Element, at: str) -> Fraction:
             return Fraction(0)
         frequency = resource.number(repeat, "frequency", at + ".repeat") if "frequency" in repeat else 1
         period = resource.number(repeat, "period", at + ".repeat") if "period" in repeat else 1
-        if not frequency or not period or frequency < 0 or period < 0:
+        times = [each for name in ("timeOfDay", "when") if isinstance(each := repeat.get(name), list)]
+        if (
+            not frequency
+            or not period
+            or frequency < 0
+            or period < 0
+            or any(len(each) not in {0, 1, frequency} for each in times)
+        ):
             return Fraction(0)
         hours = Fraction(repr(period)) * _HOURS[repeat["periodUnit"]]
         return Fraction(repr(frequency)) * 24 / hours
