@@ -235,7 +235,8 @@ def _dose_of(resource: Resource, dosages: list[tuple[str, Element]]) -> _Dose:
     if not doses:
         return _Dose()
     sequences = {each.get("sequence") for _, each in dosages}
-    if len({dose.unit for dose in doses}) > 1 or len(sequences) > 1 or any(dose.left_out for dose in doses):
+    unread = len(doses) < len(dosages) or any(dose.left_out for dose in doses)
+    if unread or len({dose.unit for dose in doses}) > 1 or len(sequences) > 1:
         return _Dose(left_out=True)
     total = sum((Fraction(repr(dose.value)) for dose in doses if dose.value is not None), Fraction(0))
     return _Dose(float(total), doses[0].unit)

@@ -228,6 +228,7 @@ def test_a_dose_is_what_is_taken_a_day_or_a_week(dosages, expected):
         [dosage(5, timing={"repeat": {"frequency": 1, "when": ["MORN", "EVE"], "period": 1, "periodUnit": "d"}})],
         [dosage(5, timing={"repeat": {"dayOfWeek": ["mon"], "period": 1, "periodUnit": "wk"}})],
         [dosage(5, timing={"event": ["2005-01-20"]})],
+        [dosage(20), {"text": "10 mg in the evening"}],
         [dosage(5, timing={"code": {"text": "as discussed"}})],
         [dosage(60, sequence=1), dosage(50, sequence=2)],
         [dosage(60), dosage(50, "mg", REMOVED)],
