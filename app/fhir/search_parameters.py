@@ -203,9 +203,7 @@ class ObservationSearch(FactSearch):
 class MedicationAdministrationSearch(FactSearch):
     """The search parameters of MedicationAdministration."""
 
-    sort: Literal["effective-time", "-effective-time", "_lastUpdated", "-_lastUpdated"] | None = _sort(
-        "-effective-time"
-    )
+    sort: EffectiveOrder | None = _sort("-effective-time")
     code: str | None = _text(
         "code", "What was given, as `system|code` or `code`, separated by commas.", "http://www.whocc.no/atc|J06BA02"
     )

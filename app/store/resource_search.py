@@ -38,7 +38,6 @@ from app.timeline.times import DAY_MICROSECONDS, NO_DAY
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb"]
-PREFIXES: tuple[Prefix, ...] = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
 Scope = Literal["exact", "patient", "study"]
 Order = Literal["time", "received"]
 """What resources may be sorted by: the time of the fact, or the revision that stored the version."""
