@@ -189,3 +189,31 @@ def test_a_dose_that_no_number_can_hold_is_refused_as_too_great(trial, often):
               "doseAndRate": [{"doseQuantity": {"value": 1e200, "unit": "mg"}}]}  # fmt: skip
     answer = trial.post(f"{HOME}/MedicationStatement", json=taken(dosage=[dosage]), headers=FHIR)
     assert (answer.status_code, answer.json()["issue"][0]["details"]["coding"][0]["code"]) == (422, "out_of_range")
+
+
+def steroid(milligrams, number="adm-1", **more):
+    drug = {"coding": [{"system": "http://www.whocc.no/atc", "code": "H02AB06"}]}
+    written = {"dose": {"value": milligrams, "unit": "mg"}}
+    return infusion(number, medicationCodeableConcept=drug, dosage=written, **more)
+
+
+def test_a_conditional_update_of_an_administration_of_another_drug_finds_it(trial):
+    def put(resource, **headers):
+        by = f"identifier={fhir_bodies.LAB}|{resource['identifier'][0]['value']}"
+        return trial.put(f"{HOME}/MedicationAdministration?{by}", json=resource, headers=FHIR | headers)
+
+    first = put(steroid(50))
+    assert [first.status_code, put(steroid(50)).status_code] == [201, 200]
+    read = {"If-Match": first.headers["etag"]}
+    assert [put(steroid(60), **read).status_code, put(steroid(70), **read).status_code] == [200, 412]
+    assert put(steroid(60, effectiveDateTime="2005-04-12")).status_code == 200
+    assert medications(trial) == [("prednisolone", "2005-04-12", "2005-04-12", 60, "mg/d")], "its day has moved"
+    assert put(infusion("inf-9")).status_code == 201
+    assert put(steroid(5, "inf-9")).status_code == 422, "an infusion does not become another drug"
+
+
+def test_a_conditional_create_of_an_administration_of_another_drug_changes_nothing_that_exists(trial):
+    header = FHIR | {"If-None-Exist": f"identifier={fhir_bodies.LAB}|adm-1"}
+    answers = [trial.post(f"{HOME}/MedicationAdministration", json=steroid(dose), headers=header) for dose in (50, 60)]
+    assert [each.status_code for each in answers] == [201, 200]
+    assert [each[3] for each in medications(trial)] == [50]
