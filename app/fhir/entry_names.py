@@ -142,8 +142,17 @@ def numbers_in(
         if isinstance(entry.subject, Reference):
             key = client_ids.get(("Patient", pseudonyms.alias("Patient", entry.subject.id)))
             meant |= sent.get(entry.subject.id, set()) | ({key.patient} if key else set())
-        numbers |= {(patient, entry.resource, number) for patient in meant}
+        numbers |= {(patient, resource, number) for patient in meant for resource in types_of(entry)}
     return numbers
+
+
+def types_of(entry: Entry) -> tuple[str, ...]:
+    """The type of the resources as which the facts of an entry are stored, and that of its address if it is another
+    one: an administration of a drug other than immunoglobulin is stored as a MedicationStatement.
+    """
+    sent = entry.resource or ""
+    drugs = any(statement.section == "medications" for statement in entry.statements)
+    return ("MedicationStatement", sent) if drugs and sent != "MedicationStatement" else (sent,)
 
 
 def number_named(request: Request, pseudonyms: Pseudonyms) -> tuple[str | None, str | None]:

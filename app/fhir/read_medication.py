@@ -60,6 +60,7 @@ _HOURS = {"h": 1, "d": 24, "wk": 168}
 _TIMING = "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation"
 _PER_DAY = {"QD": Fraction(1), "AM": Fraction(1), "PM": Fraction(1), "BID": Fraction(2), "TID": Fraction(3),
             "QID": Fraction(4), "QOD": Fraction(1, 2), "Q4H": Fraction(6), "Q6H": Fraction(4)}  # fmt: skip
+_MOST = Fraction(10**300)
 _RANGES = frozenset({"frequencyMax", "periodMax", "dayOfWeek"})
 
 
@@ -94,7 +95,8 @@ def statement(resource: Resource, concept: Element | None, at: str) -> ReadResul
     start, end = (_day(resource, period, name, ".effectivePeriod") for name in ("start", "end"))
     if start is None:
         return _aside(resource, ".effectivePeriod.start", FaultCode.MISSING, DATE_FORM)
-    if end is None and (period.get("end") is not None or (written in _ENDED and status not in WITHDRAWN)):
+    ended = isinstance(written, str) and written in _ENDED and status not in WITHDRAWN
+    if end is None and (period.get("end") is not None or ended):
         return _aside(resource, ".effectivePeriod.end", FaultCode.MISSING, DATE_FORM)
     return _medication(resource, named, at, status, start, end, _dose_of(resource, dosages))
 
@@ -234,7 +236,7 @@ def _dose_of(resource: Resource, dosages: list[tuple[str, Element]]) -> _Dose:
     doses = [dose for where, each in dosages if (dose := _of_dosage(resource, each, where)) != _Dose()]
     if not doses:
         return _Dose()
-    sequences = {each.get("sequence") for _, each in dosages}
+    sequences = {repr(each.get("sequence")) for _, each in dosages}
     unread = len(doses) < len(dosages) or any(dose.left_out for dose in doses)
     if unread or len({dose.unit for dose in doses}) > 1 or len(sequences) > 1:
         return _Dose(left_out=True)
@@ -274,14 +276,16 @@ def _amount(resource: Resource, quantity: Element, at: str, times: Fraction | No
         return _Dose(left_out=True) if amount == "ug" else _Dose(value, amount)
     weekly = amount == "mg" and times.denominator % 7 == 0
     exact = Fraction(repr(value)) * times * (7 if weekly else 1)
-    return _Dose(float(exact), "mg/wk" if weekly else _DAILY[amount])
+    bounded = float(min(exact, _MOST))  # what a float cannot have is refused as any other dose that is too great
+    return _Dose(bounded, "mg/wk" if weekly else _DAILY[amount])
 
 
 def _a_day(resource: Resource, timing: Element, at: str) -> Fraction:
     """How many times a day; 0 if that cannot be read."""
     repeat = resource.element(timing, "repeat", at)
     if repeat is not None and repeat.get("periodUnit") is not None:
-        if not _RANGES.isdisjoint(repeat) or repeat["periodUnit"] not in _HOURS:
+        unit = resource.text(repeat, "periodUnit", at + ".repeat")
+        if not _RANGES.isdisjoint(repeat) or unit not in _HOURS:
             return Fraction(0)
         frequency = resource.number(repeat, "frequency", at + ".repeat") if "frequency" in repeat else 1
         period = resource.number(repeat, "period", at + ".repeat") if "period" in repeat else 1
@@ -294,7 +298,7 @@ def _a_day(resource: Resource, timing: Element, at: str) -> Fraction:
             or any(len(each) not in {0, 1, frequency} for each in times)
         ):
             return Fraction(0)
-        hours = Fraction(repr(period)) * _HOURS[repeat["periodUnit"]]
+        hours = Fraction(repr(period)) * _HOURS[unit]
         return Fraction(repr(frequency)) * 24 / hours
     code = resource.element(timing, "code", at)
     codings = () if code is None else resource.codings(code, at + ".code")

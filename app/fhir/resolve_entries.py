@@ -25,7 +25,7 @@ from app.errors import (
 )
 from app.fhir.bundle_entries import Entry, RecordLink, Reference, Request
 from app.fhir.elements import OWN_ID, FaultyFact
-from app.fhir.entry_names import StoredState, number_named, part_name, request_of
+from app.fhir.entry_names import StoredState, number_named, part_name, request_of, types_of
 from app.fhir.read_bundle import A_PART
 from app.fhir.read_observation import unlisted_panel
 from app.fhir.read_patient import RESOURCE_IDS
@@ -399,7 +399,8 @@ class EntryResolver:
         codes = {str(statement.fields.get("code", "")) for statement in entry.statements}
         found = [
             known.key
-            for known in self.stored.numbered.get((patient, entry.resource or "", number or ""), ())
+            for resource in types_of(entry)
+            for known in self.stored.numbered.get((patient, resource, number or ""), ())
             if source in {None, known.source} and (known.key.identity or "||").split("|")[1] in codes
         ]
         if len({((key.identity or "").split("|", 2)[2], key.draw) for key in found}) > 1:
@@ -422,7 +423,7 @@ class EntryResolver:
         times = [time_of(kind, fact) for kind, facts in history.kinds() if kind in SECTIONS for fact in facts]
         found = [
             known.key
-            for known in self.stored.numbered.get((history.patient, entry.resource, number), ())
+            for known in self.stored.numbered.get((history.patient, types_of(entry)[0], number), ())
             if (source is None or known.source == source)
             and known.key.identity is not None
             and known.key.identity.split("|")[1] in codes

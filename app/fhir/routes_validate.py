@@ -132,7 +132,8 @@ _OTHER_ADDRESS = (
 
 
 def _id_in(sent: bytes) -> str | None:
-    own = json.loads(sent).get("id")
+    content = json.loads(sent)
+    own = content.get("id") if isinstance(content, dict) else None
     return own if isinstance(own, str) else None
 
 

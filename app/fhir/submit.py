@@ -497,15 +497,20 @@ def _in_draw(key: ResourceKey, outcome: Outcome) -> ResourceKey:
 def _new_client_ids(
     resolved: Sequence[ResolvedEntry], results: Sequence[EntryResult]
 ) -> list[tuple[str, str, ClientId]]:
-    """The new client ids and what they name, as (resource type, client id, target); the first use of an id counts."""
+    """The new client ids and what they name, as (resource type, client id, target); the first use of an id counts.
+
+    The type is that of the address: an administration may be stored as a MedicationStatement.
+    """
     named: dict[TypedId, ClientId] = {}
     for each, result in zip(resolved, results, strict=True):
-        found, resource = result.stored, each.entry.resource
-        if found is None or each.key is None or resource is None:
+        found = result.stored
+        if found is None or each.key is None:
             continue
         new = [] if each.client_id is None else [(each.client_id, each.key)]
         for name, (patient, kind, identity, draw) in (*new, *each.parts):
-            named.setdefault((resource, name), ClientId(patient, found.patient_key, kind, identity, draw))
+            named.setdefault(
+                (each.entry.resource or found.type, name), ClientId(patient, found.patient_key, kind, identity, draw)
+            )
     return [(resource, name, found) for (resource, name), found in named.items()]
 
 

@@ -16,6 +16,8 @@ from app.readers.budget import check_time
 
 MOST_PARTS = 1_000
 """Greatest number of parts of one workbook."""
+MOST_NAMED = 10 * MOST_PARTS
+"""Greatest number of parts that one part names: their types, or what it refers to."""
 LARGEST_DIRECTORY = 200_000
 """Greatest size of the table of contents of the archive, in bytes."""
 MOST_UNPACKED = 200_000_000
@@ -110,6 +112,7 @@ class Package:
             target = posixpath.normpath(posixpath.join("/", folder, attributes.get("Target", "")))
             kind = attributes.get("Type", "").rpartition("/")[2]
             found[attributes.get("Id", "")] = (kind, target.lstrip("/"))
+            _check_named(found)
         return found
 
     def _found_workbook(self) -> str:
@@ -122,6 +125,7 @@ class Package:
             if kind in {"Override", "Default"}:
                 name = attributes.get("PartName" if kind == "Override" else "Extension", "").lower()
                 types[name if kind == "Override" else f".{name}"] = attributes.get("ContentType", "").lower()
+                _check_named(types)
         told = "\n".join((*types.values(), *self._parts))
         if any(sign in told for sign in _SIGNS):
             raise _refused("The workbook has macros.", FaultCode.MACROS)
@@ -195,6 +199,11 @@ class _Elements(Parser):
         """Take an element."""
         self.text.clear()
         self.found.append((self.depth, element, attributes))
+
+
+def _check_named(named: Mapping[str, object]) -> None:
+    if len(named) > MOST_NAMED:
+        raise TooLarge(f"A part of a workbook may name {MOST_NAMED} parts.")
 
 
 def too_deep() -> TooLarge:

@@ -13,6 +13,8 @@ from app.readers.table_dates import DateForm, clock_of, counted_day, written_in
 from app.readers.workbook_package import MAIN, Package
 
 MOST_STYLES = 65_536
+LONGEST_FORMAT = 255
+"""Greatest number of characters of a number format, as in the programs that write workbooks."""
 Meaning = Literal["number", "date", "date and time", "other"]
 
 
@@ -57,6 +59,8 @@ def number_formats(package: Package, name: str | None) -> list[NumberFormat]:
 
 def format_of_code(code: str) -> NumberFormat:
     """What a number format shows, by its first section: that of positive numbers."""
+    if len(code) > LONGEST_FORMAT:
+        return _OTHER
     plain = _LITERAL.sub("", code).partition(";")[0].lower()
     if plain.strip() in {"general", "@"}:
         return PLAIN

@@ -229,6 +229,8 @@ class _SheetParser(Parser):
         elif element == _COL and attributes.get("hidden") in _TRUE:
             first, last = (_whole(attributes.get(name), LAST_ROW) for name in ("min", "max"))
             self._hidden.append(range(first, last + 1))
+            if len(self._hidden) > MOST_COLUMNS:
+                raise TooLarge(f"A sheet may hide {MOST_COLUMNS} ranges of columns.")
         elif element == _MERGED:
             first_cell = re.match("([A-Z]{1,3})([0-9]{1,7})", attributes.get("ref", ""))
             column, row = first_cell.groups() if first_cell else ("", "")
@@ -303,8 +305,8 @@ class _SheetParser(Parser):
             return self._number(stored.strip())
         if kind == "s":
             try:
-                return self._texts[int(stored)]
-            except (ValueError, IndexError):
+                return self._texts[_whole(stored.strip(), len(self._texts))]
+            except IndexError:
                 raise malformed("A cell names a text that does not exist.", f"{self._place}/{self._row}") from None
         if kind == "str":
             return plain_text(stored)
@@ -312,8 +314,8 @@ class _SheetParser(Parser):
 
     def _number(self, stored: str) -> str | None:
         try:
-            format = self._formats[int(self._style)] if self._formats else PLAIN
-        except (ValueError, IndexError):
+            format = self._formats[_whole(self._style, len(self._formats))] if self._formats else PLAIN
+        except IndexError:
             raise malformed("A cell names a style that does not exist.", f"{self._place}/{self._row}") from None
         dialect = self._dialect
         return number_text(stored, format, from_1904=self._from_1904, dates=dialect.dates, decimal=dialect.decimal)

@@ -29,7 +29,7 @@ from app.store.fact_tables import FACT_TABLES
 from app.store.fates import Fate
 from app.store.hashes import item_digest, sent_hash
 from app.store.queries import Insertion, Query, Row, filled, listed, listed_names
-from app.store.revision_builder import RevisionBuilder
+from app.store.revision_builder import PatientState, RevisionBuilder
 from app.store.tables import revisions, set_aside
 from app.store.timelines import zone_at
 from app.timeline.document import Kind
@@ -276,12 +276,13 @@ class Worklist:
         return [item for items in self._open[patient].values() for item in items]
 
     def decide(self, patient: str, pair: Pair, *, waits: bool) -> None:
-        """End the items of a pair that somebody has decided. A pair that `waits` again is listed again."""
+        """End the items of a pair that somebody has decided. A pair that `waits` again is listed again, if its facts
+        stand and may still be the same.
+        """
         open_items = [item for item in self._items_of(patient) if item.pair == pair]
-        if waits and not open_items:
-            kind = KIND_OF[pair.kind]
-            [stated, *_] = self.builder.load_assertions(self.builder.people[patient], kind, [(pair.first,)])[pair.first]
-            sent = described(kind, _fact(kind, stated), "")._replace(content=str(self.builder.number))
+        alike = self._alike(self.builder.people[patient], pair) if waits else []
+        if alike:
+            sent = described(KIND_OF[pair.kind], alike[0], "")._replace(content="")
             line = ReceiptLine("", Disposition.KEPT, NoteCode.POSSIBLE_DUPLICATE, sent=sent)
             self._list(patient, line, None, set(), pair)
         for item in () if waits else open_items:
@@ -301,7 +302,7 @@ class Worklist:
         fingerprint = self._hash(["statement", fact.hex(), line.reason, content])
         restated.add(fact)
         known = self._fingerprints(patient)
-        if fingerprint in known:
+        if fingerprint in known if pair is None else fact in self._open[patient]:  # a pair may be apart for some time
             return
         if sent.word is not None and sent.time is not None:  # else it may be about another fact of the same place
             for item in [item for item in self._open[patient].get(fact, ()) if item.number not in self._new]:
@@ -342,19 +343,20 @@ class Worklist:
         person = self.builder.people.get(patient)
         if person is None or not any(person.changes.get(kind) for kind in KIND_OF.values()):
             return []
+        return [
+            item for item in self._items_of(patient) if item.pair is not None and not self._alike(person, item.pair)
+        ]
+
+    def _alike(self, person: PatientState, pair: Pair) -> list[Compared]:
+        """The first facts of a pair that stand and may be the same as a second one."""
         zone = zone_at(self.builder.connection, self.builder.key, self.builder.head.number)
-        found = []
-        for item in self._items_of(patient):
-            if (pair := item.pair) is not None:
-                kind = KIND_OF[pair.kind]
-                known = self.builder.load_assertions(person, kind, [(pair.first,), (pair.second,)])
-                one, other = (
-                    [cast(Compared, _fact(kind, each)) for each in visible(kind, known.get(identity, ()))]
-                    for identity in (pair.first, pair.second)
-                )
-                if not any(may_be_same(a, b, zone) for a in one for b in other):
-                    found.append(item)
-        return found
+        kind = KIND_OF[pair.kind]
+        known = self.builder.load_assertions(person, kind, [(pair.first,), (pair.second,)])
+        one, other = (
+            [cast(Compared, _fact(kind, each)) for each in visible(kind, known.get(identity, ()))]
+            for identity in (pair.first, pair.second)
+        )
+        return [each for each in one if any(may_be_same(each, another, zone) for another in other)]
 
     def _kept(self, history: History, fates: Sequence[Fate]) -> Iterator[list[Any]]:
         """What each kept fact of a history is about."""

@@ -179,3 +179,47 @@ def test_a_decision_of_a_document_is_checked(trial, decision, fault):
     answer = trial.post(f"{HOME}/patients/P01/events", json=body)
     assert answer.status_code == 422
     assert fault in codes(answer)
+
+
+def put_infusions(client, *infusions):
+    tag = client.get(f"{HOME}/patients/P01").headers["etag"]
+    body = {"patient": {"id": "P01"}, "infusions": list(infusions)}
+    answer = client.put(f"{HOME}/patients/P01", json=body, headers={"If-Match": tag})
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_pair_that_was_apart_for_some_time_is_listed_again_and_can_be_decided(trial):
+    by_date = {"time": "2005-04-11", "product": "IVIG", "dose": 0.4, "unit": "g/kg"}
+    moved = by_date | {"time": "2005-05-11T10:00:00+09:00", "id": "7", "source": "EHR"}
+    back = moved | {"time": MORNING}
+    put_infusions(trial, by_date, back)
+    assert len(pairs(trial)) == 1
+    put_infusions(trial, by_date, moved)
+    assert pairs(trial) == []
+    put_infusions(trial, by_date, back)
+    assert len(pairs(trial)) == 1
+    put_infusions(trial, by_date, back)
+    [pair] = pairs(trial)
+    assert decide(trial, pair).json()["status"] == "decided"
+    assert pairs(trial) == []
+
+
+def test_a_decision_about_facts_that_do_not_stand_is_taken_back_without_an_item(trial):
+    administered(trial)
+    [pair] = pairs(trial)
+    decide(trial, pair)
+    infusions = trial.get(f"{HOME}/patients/P01").json()["infusions"]
+    put_infusions(trial, infusions[0])
+    assert decide(trial, pair, "undecided").json()["status"] == "taken_back"
+    assert pairs(trial) == []
+    put_infusions(trial, *infusions)
+    assert len(pairs(trial)) == 1, "both stand again, and nobody has decided"
+
+
+def test_a_decision_that_came_before_its_facts_can_be_taken_back(trial):
+    said = {"kind": "infusion", "facts": ["#x||S", "@d5|IVIG"], "decision": "same", "by": "x", "reason": "r",
+            "at": "2020-01-01T00:00:00Z"}  # fmt: skip
+    trial.post(f"{HOME}/patients/P01/events", json={"patient": {"id": "P01"}, "decisions": [said]})
+    [listed] = trial.get(f"{HOME}/decisions").json()["items"]
+    assert decide(trial, listed, "undecided").json()["status"] == "taken_back"
+    assert (pairs(trial), trial.get(f"{HOME}/decisions").json()["items"]) == ([], [])

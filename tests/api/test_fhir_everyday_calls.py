@@ -455,6 +455,15 @@ def test_a_validation_needs_json_and_an_id_for_an_update(trial):
     assert issues(answer)[0][2] == "http.mode"
 
 
+@pytest.mark.parametrize("mode", ["update", "delete"])
+@pytest.mark.parametrize("content", [[], 5, "text", None])
+def test_a_validation_of_what_is_no_object_is_answered(trial, content, mode):
+    assert trial.send("POST", f"/Observation/$validate?mode={mode}", content).status_code < 500
+    listed = [{"name": "resource", "resource": content}, {"name": "mode", "valueCode": mode}]
+    answer = trial.send("POST", "/Observation/$validate", {"resourceType": "Parameters", "parameter": listed})
+    assert (answer.status_code, issues(answer)[0][2]) == (200, "http.mode")
+
+
 # Histories
 
 

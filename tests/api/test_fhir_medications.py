@@ -181,3 +181,68 @@ def test_named_numbers_of_medications_do_not_meet_those_of_infusions(trial):
     sent(trial, taken("n-1"))
     document = trial.get("/v1/studies/trial/patients/P01").json()
     assert (len(document["infusions"]), len(document["medications"])) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", [None, "transaction", "batch"])
+def test_an_administration_of_another_drug_may_be_put_again_under_its_id_and_deleted(trial, kind):
+    steroid = {"coding": [{"system": "http://www.whocc.no/atc", "code": "H02AB06"}]}
+
+    def put(milligrams):
+        written = {"dose": {"value": milligrams, "unit": "mg"}}
+        resource = infusion("adm-1", id="adm-1", medicationCodeableConcept=steroid, dosage=written)
+        if kind is None:
+            return trial.put(f"{HOME}/MedicationAdministration/adm-1", json=resource, headers=FHIR).status_code
+        sent_as = bundle(entry(resource, "PUT", "MedicationAdministration/adm-1"), type=kind)
+        answer = trial.post(HOME, json=sent_as, headers=FHIR).json()
+        return int(answer["entry"][0]["response"]["status"][:3])
+
+    assert [put(each) for each in (50, 50, 60, 60)] == [201, 200, 200, 200]
+    assert [each[3] for each in medications(trial)] == [60]
+    assert trial.get(f"{HOME}/MedicationAdministration/adm-1").status_code == 404, "it is a MedicationStatement here"
+    assert trial.delete(f"{HOME}/MedicationAdministration/adm-1").status_code == 204
+    assert medications(trial) == []
+
+
+@pytest.mark.parametrize("wrong", [[], {}, [1]])
+def test_a_code_or_number_of_another_json_type_is_a_fault_or_is_left_out(trial, wrong):
+    dose = {"doseAndRate": [{"doseQuantity": {"value": 50, "unit": "mg"}}]}
+    timed = dose | {"timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": wrong}}}
+    for changed in ({"status": wrong}, {"dosage": [timed]}):
+        assert trial.post(f"{HOME}/MedicationStatement", json=taken(**changed), headers=FHIR).status_code == 422
+    sent(trial, taken(dosage=[dose | {"sequence": wrong}, dose | {"sequence": wrong}]))
+
+
+@pytest.mark.parametrize("often", [{"frequency": 1e299, "period": 1}, {"frequency": 1e200, "period": 1e-200}])
+def test_a_dose_that_no_number_can_hold_is_refused_as_too_great(trial, often):
+    dosage = {"timing": {"repeat": often | {"periodUnit": "d"}},
+              "doseAndRate": [{"doseQuantity": {"value": 1e200, "unit": "mg"}}]}  # fmt: skip
+    answer = trial.post(f"{HOME}/MedicationStatement", json=taken(dosage=[dosage]), headers=FHIR)
+    assert (answer.status_code, answer.json()["issue"][0]["details"]["coding"][0]["code"]) == (422, "out_of_range")
+
+
+def steroid(milligrams, number="adm-1", **more):
+    drug = {"coding": [{"system": "http://www.whocc.no/atc", "code": "H02AB06"}]}
+    written = {"dose": {"value": milligrams, "unit": "mg"}}
+    return infusion(number, medicationCodeableConcept=drug, dosage=written, **more)
+
+
+def test_a_conditional_update_of_an_administration_of_another_drug_finds_it(trial):
+    def put(resource, **headers):
+        by = f"identifier={fhir_bodies.LAB}|{resource['identifier'][0]['value']}"
+        return trial.put(f"{HOME}/MedicationAdministration?{by}", json=resource, headers=FHIR | headers)
+
+    first = put(steroid(50))
+    assert [first.status_code, put(steroid(50)).status_code] == [201, 200]
+    read = {"If-Match": first.headers["etag"]}
+    assert [put(steroid(60), **read).status_code, put(steroid(70), **read).status_code] == [200, 412]
+    assert put(steroid(60, effectiveDateTime="2005-04-12")).status_code == 200
+    assert medications(trial) == [("prednisolone", "2005-04-12", "2005-04-12", 60, "mg/d")], "its day has moved"
+    assert put(infusion("inf-9")).status_code == 201
+    assert put(steroid(5, "inf-9")).status_code == 422, "an infusion does not become another drug"
+
+
+def test_a_conditional_create_of_an_administration_of_another_drug_changes_nothing_that_exists(trial):
+    header = FHIR | {"If-None-Exist": f"identifier={fhir_bodies.LAB}|adm-1"}
+    answers = [trial.post(f"{HOME}/MedicationAdministration", json=steroid(dose), headers=header) for dose in (50, 60)]
+    assert [each.status_code for each in answers] == [201, 200]
+    assert [each[3] for each in medications(trial)] == [50]

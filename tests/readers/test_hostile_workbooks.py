@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import time
 import tracemalloc
 import zipfile
 import zlib
@@ -26,6 +27,7 @@ from tests.readers.workbook_files import (
     parts,
     row,
     sheet,
+    styles,
     text,
     texts,
     workbook,
@@ -240,6 +242,31 @@ def test_a_million_columns_are_not_read(last):
 )  # fmt: skip
 def test_a_sheet_whose_cells_are_not_where_they_say_is_damaged(rows):
     assert codes(workbook(*rows)) == ["malformed"]
+
+
+@pytest.mark.parametrize("index", ["-1", "0_0", "+0", "1"])
+def test_a_cell_never_has_the_text_or_the_style_of_another_number(index):
+    shared = row(cell(f"<v>{index}</v>", t="s"))
+    assert codes(workbook(row("a"), shared, **{TEXTS: texts("<si><t>P01</t></si>")})) == ["malformed"]
+    assert codes(workbook(row("a"), row(number(1, s=index)), **{STYLES: styles()})) == ["malformed"]
+
+
+def test_very_many_names_in_one_part_are_refused_in_little_memory():
+    many = range(20_000)
+    hidden = "".join(f'<col min="{i + 9}" max="{i + 9}" hidden="1"/>' for i in many)
+    assert isinstance(refusal(changed(**{SHEET: sheet(row("a"), before=f"<cols>{hidden}</cols>")})), TooLarge)
+    named = "".join(f'<Override PartName="/x{i}" ContentType="y"/>' for i in many)
+    assert isinstance(refusal(changed(**{TYPES: GOOD[TYPES].replace("</Types>", f"{named}</Types>")})), TooLarge)
+    related = "".join(f'<Relationship Id="x{i}" Type="y" Target="z"/>' for i in many)
+    longer = GOOD[RELATIONS].replace("</Relationships>", f"{related}</Relationships>")
+    assert isinstance(refusal(changed(**{RELATIONS: longer})), TooLarge)
+
+
+@pytest.mark.parametrize("code", ["[" * 300_000, "0," * 150_000, "0[h" * 100_000])
+def test_a_long_number_format_takes_no_time_and_makes_its_cells_unclear(code):
+    begun = time.monotonic()
+    assert codes(workbook(row("a"), row(number(1, s=1)), **{STYLES: styles(code)})) == ["unclear_cell"]
+    assert time.monotonic() - begun < 2
 
 
 def test_a_chart_is_no_table():
