@@ -332,3 +332,12 @@ def test_the_events_of_a_course_are_those_of_a_study_that_begins_with_it(case):
         alone = DerivedStudy(replace(cohort, infusions=left), study.protocol).intercurrent_events
         for event in get_args(Event):
             assert getattr(view.intercurrent_events, event)[i] == getattr(alone, event)[patient], event
+
+
+def test_the_question_about_courses_counts_further_treatment_as_other_questions_do_by_course():
+    drugs = [(5, None, "15", "mg/wk", "methotrexate"), (40, None, "100", "mg/d", "azathioprine")]
+    study = with_strength([([PLAIN, *drugs], 60, None, [30])], (-1, 50), (10, 80), (45, 90))
+    rates = [row for row in answer("courses", study, SEED_2008, Options()).rates if row.course and row.measure == "MMT"]
+    found = answer("response-rates", study, SEED_2008, Options(by="course")).results
+    groups = [row for row in found if (row.measure, row.definition) == ("MMT", rates[0].definition)]
+    assert [row.all_treated.rescued for row in rates] == [row.all_treated.rescued for row in groups] == [1, 1]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from app.analyses.all_treated import AllTreated, counted_of
+from app.analyses.all_treated import AllTreated, counted_of, further_events
 from app.analyses.answer import (
     Answer,
     Basis,
@@ -35,7 +35,7 @@ from app.estimate.rates.proportion import proportion
 from app.estimate.results import Interval, Number, Omitting, Reason, Result, Summary, WhyNull
 from app.estimate.summary import summarise
 from app.protocol.endpoints import Response
-from app.timeline.cohort import NO_TIME, Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats
 
 LAST_PLACE = 3
 """Third and later courses are shown together."""
@@ -332,32 +332,13 @@ def _rate(context: Context, view: CourseStudy, declared: Response, place: _Cours
             place.rows,
             responder,
             ~verdict.judged,
-            _further_events(context, view, last_day(context.study, rule)),
+            further_events(view, last_day(context.study, rule)),
             level=context.level,
             methods=context.proportion_methods,
         ),
         clustered=clustered_proportion(k, n, level=context.level),
         left_out=_left_out(verdict.reason, place),
     )
-
-
-def _further_events(context: Context, view: CourseStudy, until: int) -> tuple[Bools, Bools]:
-    """After which courses the patient died, or had rescue treatment, by a day from the first infusion of the course."""
-    courses, events, day0 = view.courses, context.study.intercurrent_events, context.study.exposure.day0
-    begun = courses.first_day - day0[courses.patient]
-
-    def within(day: Ints) -> Bools:
-        since = np.where(day == NO_TIME, NO_TIME, day - begun)
-        inside: Bools = (since > 0) & (since <= until)
-        return inside
-
-    following = pick_int(begun, courses.next, NO_TIME)
-    other = (
-        getattr(events, name)[courses.patient]
-        for name in ("new_immunosuppressant", "steroid_increase", "steroid_rescue")
-    )
-    rescued = np.logical_or.reduce([within(day) for day in (following, *other)])
-    return within(events.death[courses.patient]), rescued
 
 
 def _claim(row: CourseRate) -> Claim:
