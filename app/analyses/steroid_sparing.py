@@ -28,6 +28,7 @@ from app.analyses.paper_table import NOTHING, PaperTable, column_of, days, limit
 from app.analyses.paper_table import rate as as_percent
 from app.analyses.response_rates import rule_in_words
 from app.analyses.sensitivity.key_results import last_day
+from app.derive.dose_steps import DIGITS
 from app.derive.per_patient import included, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.steroid_doses import LowDose, low_dose
@@ -229,13 +230,13 @@ def _of_group(context: Context) -> Findings:
 
 def _low_dose_time(context: Context, low: LowDose) -> LowDoseTime:
     curve = kaplan_meier(low.day[low.at_risk], low.reached[low.at_risk], **context.curve)
-    died = context.study.rescues.died
+    died, end = context.study.rescues.died, context.study.dosing.end
     return LowDoseTime(
         group=context.group,
         n=curve.n,
         events=curve.events,
         low_at_start=low.reason.count(ExclusionReason.LOW_DOSE_AT_START),
-        died=int((low.at_risk & ~low.reached & (died != NO_TIME)).sum()),
+        died=int((low.at_risk & ~low.reached & (died != NO_TIME) & (died <= end)).sum()),
         median=curve.median,
         curve=curve.curve,
         numbers_at_risk=curve.numbers_at_risk,
@@ -293,16 +294,16 @@ class _Judged:
         self.verdict = study.response(self.rule)
         records = study.analysis_values(self.rule.measure)
         self.day: Ints = pick_int(records.day, study.judged_row(self.rule), NO_TIME)
-        self.dose = study.dosing.at(self.day)
+        self.dose = study.dosing_of_values.at(self.day)
         self.responder = self.verdict.responder
-        self.free: Bools = self.responder & (self.dose <= at_most)
+        self.free: Bools = self.responder & (self.dose <= round(at_most, DIGITS))
         self.unknown: Bools = self.responder & np.isnan(self.dose)
         self.evaluable: Bools = self.verdict.evaluable & ~self.unknown
 
     @property
     def reasons(self) -> tuple[ExclusionReason | None, ...]:
         """Why it is not known of a patient whether the response was steroid-free: that of the rule, or of the dose."""
-        of_dose = self.context.study.dosing.unknown_at(self.day)
+        of_dose = self.context.study.dosing_of_values.unknown_at(self.day)
         return tuple(
             of_rule or (unknown if responded else None)
             for of_rule, unknown, responded in zip(self.verdict.reason, of_dose, self.unknown.tolist(), strict=True)
@@ -356,8 +357,8 @@ def _known(amount: float) -> float | None:
 
 
 def _flags(context: Context) -> list[Flag]:
-    unknown = int(np.isnan(context.study.dosing.periods.daily_milligrams).sum())
-    return context.flags({FlagCode.DOSE_NOT_CONVERTIBLE: unknown}, MEASURE)
+    not_daily = int((~context.study.dosing.periods.convertible).sum())
+    return context.flags({FlagCode.DOSE_NOT_CONVERTIBLE: not_daily}, MEASURE)
 
 
 def _claim(context: Context, declared: SteroidSparing, low: LowDose, row: LowDoseTime) -> Claim:

@@ -1,7 +1,7 @@
 """The options of the command `import` that say how tables are written and what their columns mean."""
 
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from app.errors import InvalidDocument
 from app.readers.charsets import CHARSETS
@@ -11,6 +11,7 @@ from app.readers.table_layout import Layout, one_kind
 from app.readers.table_rows import Dialect
 from app.store.engine import Database
 from app.submission.feeds import mapping_of
+from app.timeline.zones import zone_names
 
 
 class InvalidCommand(Exception):
@@ -37,7 +38,7 @@ class TableOptions(NamedTuple):
         Raises `InvalidCommand` and `NotFound`.
         """
         kind: TableKind | None = _one_of("kind", self.kind, KINDS_OF_TABLES) if self.kind else None
-        zone = _one_of("time-zone", self.time_zone, available_timezones()) if self.time_zone else None
+        zone = _one_of("time-zone", self.time_zone, zone_names()) if self.time_zone else None
         delimiter: Any = "\t" if self.delimiter == "tab" else self.delimiter
         decimal: Any = self.decimal
         dialect = Dialect(

@@ -17,13 +17,14 @@ class DosePeriods:
     """One row per reported period of a glucocorticoid, in the order of patients, in mg of prednisolone equivalents.
 
     The dose is NaN where it is not known. It is taken from `start` to the day before `stop`, both counted from day 0;
-    `stop` is `NO_TIME` while the drug is still taken.
+    `stop` is `NO_TIME` while the drug is still taken. `convertible` marks the units that are a daily dose.
     """
 
     patient: Ints
     start: Ints
     stop: Ints
     daily_milligrams: Floats
+    convertible: Bools
 
     @property
     def ended(self) -> Bools:
@@ -55,7 +56,7 @@ def dose_periods(cohort: Cohort, exposure: Exposure) -> DosePeriods:
     gives_way = [day != first and (who, day) in begins for who, first, day in _rows(patient, start, end)]
     day0 = exposure.day0[patient]
     stop = np.where(end == NO_TIME, NO_TIME, end + 1 - np.array(gives_way, dtype=np.int64) - day0)
-    return DosePeriods(patient, start - day0, stop, known.daily_milligrams)
+    return DosePeriods(patient, start - day0, stop, known.daily_milligrams, known.convertible)
 
 
 def dose_steps(cohort: Cohort, exposure: Exposure) -> DoseSteps:

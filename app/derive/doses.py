@@ -33,12 +33,13 @@ class Doses:
 class GlucocorticoidPeriods:
     """The periods of the glucocorticoids of treated patients, in the order of the cohort.
 
-    `daily_milligrams` is the dose of each period in mg of prednisolone equivalents a day (`drugs.Drug`), NaN where its
-    unit is no daily dose.
+    `daily_milligrams` is the dose of each period in mg of prednisolone equivalents a day (`drugs.Drug`), NaN where none
+    was sent or its unit is no daily dose. `convertible` marks the units that are one.
     """
 
     periods: Medications
     daily_milligrams: Floats
+    convertible: Bools
 
 
 def glucocorticoid_periods(cohort: Cohort, exposure: Exposure) -> GlucocorticoidPeriods:
@@ -53,7 +54,7 @@ def glucocorticoid_periods(cohort: Cohort, exposure: Exposure) -> Glucocorticoid
     factor = np.array([float(DAILY_MILLIGRAMS.get(unit, np.nan)) for unit in periods.unit], dtype=np.float64)
     per_kg = np.array([unit == _PER_KG for unit in periods.unit], dtype=np.bool_)
     factor = np.where(per_kg, _weights(cohort)[periods.patient], factor)
-    return GlucocorticoidPeriods(periods, periods.dose * factor * equivalent[ours])
+    return GlucocorticoidPeriods(periods, periods.dose * factor * equivalent[ours], ~np.isnan(factor))
 
 
 def is_glucocorticoid(drugs: Words) -> Bools:
@@ -89,7 +90,7 @@ def prednisolone(cohort: Cohort, exposure: Exposure, day: int) -> Doses:
     total = np.full(len(cohort), np.nan)
     total[periods.patient] = 0.0
     np.add.at(total, periods.patient[covers], known.daily_milligrams[covers])
-    return Doses(total, int(np.isnan(known.daily_milligrams).sum()))
+    return Doses(total, int((~known.convertible).sum()))
 
 
 def index_dose_per_kg(cohort: Cohort, exposure: Exposure) -> Floats:

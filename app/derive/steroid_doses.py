@@ -109,18 +109,24 @@ class Dosing:
         ).astype(np.int64)
 
 
+def rows_of_owners(patient: Ints, owner: Ints) -> tuple[Ints, Ints]:
+    """The rows of the patient `owner` of each course, with the course of each; `patient` ascends."""
+    begins = np.searchsorted(patient, owner, side="left")
+    count = np.searchsorted(patient, owner, side="right") - begins
+    course = np.repeat(np.arange(len(owner)), count)
+    return course, np.arange(len(course)) - np.repeat(np.cumsum(count) - count - begins, count)
+
+
 def periods_of(periods: DosePeriods, owner: Ints, shift: Ints) -> DosePeriods:
     """The periods of the patient `owner` of each course, counted from `shift` days after the day 0 of the patient."""
-    begins = np.searchsorted(periods.patient, owner, side="left")
-    count = np.searchsorted(periods.patient, owner, side="right") - begins
-    course = np.repeat(np.arange(len(owner)), count)
-    rows = np.arange(len(course)) - np.repeat(np.cumsum(count) - count - begins, count)
+    course, rows = rows_of_owners(periods.patient, owner)
     later, stop = shift[course], periods.stop[rows]
     return DosePeriods(
         course,
         periods.start[rows] - later,
         np.where(stop == NO_TIME, NO_TIME, stop - later),
         periods.daily_milligrams[rows],
+        periods.convertible[rows],
     )
 
 

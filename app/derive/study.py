@@ -328,6 +328,11 @@ class DerivedStudy:
         stopped = self.protocol.doses.after_last_period == "stopped"
         return dosing(periods, end, self.safety, stopped=stopped)
 
+    @property
+    def dosing_of_values(self) -> Dosing:
+        """The doses on the days of values: those of each day."""
+        return self.dosing
+
     def under(self, protocol: Protocol) -> "DerivedStudy":
         """The same cohort under another protocol."""
         digest = protocol.digest

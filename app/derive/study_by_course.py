@@ -14,8 +14,9 @@ import numpy as np
 from app.derive.analysis_values import AnalysisValues, after_death, lab_records, on_scale, post_dose_on_day_0
 from app.derive.ck_normality import borrow_limits
 from app.derive.courses import Courses
+from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events
 from app.derive.per_patient import NONE
-from app.derive.steroid_doses import Dosing, dosing, periods_of
+from app.derive.steroid_doses import Dosing, dosing, periods_of, rows_of_owners
 from app.derive.study import DerivedStudy
 from app.derive.visits import window
 from app.protocol.model import Protocol
@@ -56,14 +57,35 @@ class CourseStudy(DerivedStudy):
         """The glucocorticoid doses of the patient of each course, from day 0 of the course to the day before the next
         course.
         """
-        whole, courses, rows = self._of_patients.dosing, self.courses, self._rows
-        owner, first = courses.patient[rows], courses.first_day[rows]
-        shift = first - self._of_patients.exposure.day0[owner]
-        next_day, _ = courses.neighbour(courses.next[rows])
-        end = whole.end[owner] - shift
-        end = np.where(next_day == NO_TIME, end, np.minimum(end, next_day - first - 1))
+        return self._doses(last=self._next - 1)
+
+    @cached_property
+    def dosing_of_values(self) -> Dosing:
+        """The same with the first day of the next course: a value before its first infusion is a value of this one."""
+        return self._doses(last=self._next)
+
+    @cached_property
+    def _next(self) -> Ints:
+        """The day of the next course, counted from day 0 of each course; `-NO_TIME` for none."""
+        next_day, _ = self.courses.neighbour(self.courses.next[self._rows])
+        return np.where(next_day == NO_TIME, -NO_TIME, next_day - self.courses.first_day[self._rows])
+
+    def _doses(self, last: Ints) -> Dosing:
+        whole, rows = self._of_patients.dosing, self._rows
+        owner = self.courses.patient[rows]
+        shift = self.courses.first_day[rows] - self._of_patients.exposure.day0[owner]
         stopped = self.protocol.doses.after_last_period == "stopped"
+        end = np.minimum(whole.end[owner] - shift, last)
         return dosing(periods_of(whole.periods, owner, shift), end, self.safety, stopped=stopped)
+
+    @cached_property
+    def intercurrent_events(self) -> IntercurrentEvents:
+        """Those of the patient of each course after its day 0. The next course is its second course."""
+        table = self._of_patients.cohort.medications
+        course, rows = rows_of_owners(table.patient, self.courses.patient[self._rows])
+        taken = replace(self.cohort, medications=replace(table.where(rows), patient=course))
+        events = intercurrent_events(taken, self.exposure, self.protocol.ck_normal_time)
+        return replace(events, second_course=np.where(self._next == -NO_TIME, NO_TIME, self._next))
 
     def _lab_records(self, code: str) -> AnalysisValues:
         """As in any study. Upper limits may be borrowed from all results of the patient, of all courses."""

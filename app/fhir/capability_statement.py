@@ -35,7 +35,8 @@ VALIDATE = {
 }
 _RESULT_PARAMETERS = {
     "_count": f"Resources on a page, at most {LARGEST_PAGE}: more are not an error.",
-    "_sort": "`date` or `effective-time` (not of Patient), or `_lastUpdated`; with `-` the latest first. One of them.",
+    "_sort": "`date`, `effective-time` or `effective` (not of Patient), or `_lastUpdated`; with `-` the latest first. "
+    "One of them.",
     "_summary": "`count` or `false`.",
     "_elements": "Names of elements. What is shown has the tag `SUBSETTED`, and cannot be sent back.",
     "_total": "`none`, `estimate` or `accurate`.",

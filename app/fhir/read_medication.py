@@ -237,7 +237,8 @@ def _dose_of(resource: Resource, dosages: list[tuple[str, Element]]) -> _Dose:
     if not doses:
         return _Dose()
     sequences = {repr(each.get("sequence")) for _, each in dosages}
-    if len({dose.unit for dose in doses}) > 1 or len(sequences) > 1 or any(dose.left_out for dose in doses):
+    unread = len(doses) < len(dosages) or any(dose.left_out for dose in doses)
+    if unread or len({dose.unit for dose in doses}) > 1 or len(sequences) > 1:
         return _Dose(left_out=True)
     total = sum((Fraction(repr(dose.value)) for dose in doses if dose.value is not None), Fraction(0))
     return _Dose(float(total), doses[0].unit)
@@ -288,7 +289,14 @@ def _a_day(resource: Resource, timing: Element, at: str) -> Fraction:
             return Fraction(0)
         frequency = resource.number(repeat, "frequency", at + ".repeat") if "frequency" in repeat else 1
         period = resource.number(repeat, "period", at + ".repeat") if "period" in repeat else 1
-        if not frequency or not period or frequency < 0 or period < 0:
+        times = [each for name in ("timeOfDay", "when") if isinstance(each := repeat.get(name), list)]
+        if (
+            not frequency
+            or not period
+            or frequency < 0
+            or period < 0
+            or any(len(each) not in {0, 1, frequency} for each in times)
+        ):
             return Fraction(0)
         hours = Fraction(repr(period)) * _HOURS[unit]
         return Fraction(repr(frequency)) * 24 / hours

@@ -481,7 +481,8 @@ def _answer(
     if preferred == "OperationOutcome" or stored.gone:
         return _fhir(_outcome_of(result, proposed), status, headers)
     _note_shown(store, study, [result])
-    document, tags = resource_of(stored, name), tags_of([*receipt_issues(result.receipt), *proposed])
+    own = stored.type != result.entry.resource  # an administration that is stored as a statement
+    document, tags = resource_of(stored, None if own else name), tags_of([*receipt_issues(result.receipt), *proposed])
     if tags:
         document["meta"]["tag"] = [*document["meta"].get("tag", ()), *tags]
     return _fhir(document, status, headers)

@@ -12,7 +12,7 @@ LARGEST_PAGE = 500
 DEFAULT_PAGE = 100
 TimeOrder = Literal["date", "-date", "_lastUpdated", "-_lastUpdated"]
 EffectiveOrder = Literal["effective-time", "-effective-time", "_lastUpdated", "-_lastUpdated"]
-ORDERS: dict[str, Order] = {"date": "time", "effective-time": "time", "_lastUpdated": "received"}
+ORDERS: dict[str, Order] = {"date": "time", "effective-time": "time", "effective": "time", "_lastUpdated": "received"}
 """What each word of `_sort` means."""
 
 
@@ -203,9 +203,7 @@ class ObservationSearch(FactSearch):
 class MedicationAdministrationSearch(FactSearch):
     """The search parameters of MedicationAdministration."""
 
-    sort: Literal["effective-time", "-effective-time", "_lastUpdated", "-_lastUpdated"] | None = _sort(
-        "-effective-time"
-    )
+    sort: EffectiveOrder | None = _sort("-effective-time")
     code: str | None = _text(
         "code", "What was given, as `system|code` or `code`, separated by commas.", "http://www.whocc.no/atc|J06BA02"
     )
@@ -222,6 +220,7 @@ class MedicationAdministrationSearch(FactSearch):
 class MedicationStatementSearch(FactSearch):
     """The search parameters of MedicationStatement."""
 
+    sort: Literal["effective", "-effective", "_lastUpdated", "-_lastUpdated"] | None = _sort("-effective")
     effective: list[str] = _times(
         "effective", "The first day, with a prefix, as for `date` of Observation. May be repeated.", "lt2005-12-31"
     )

@@ -503,14 +503,12 @@ def _new_client_ids(
     """
     named: dict[TypedId, ClientId] = {}
     for each, result in zip(resolved, results, strict=True):
-        found = result.stored
-        if found is None or each.key is None:
+        found, resource = result.stored, each.entry.resource
+        if found is None or each.key is None or resource is None:
             continue
         new = [] if each.client_id is None else [(each.client_id, each.key)]
         for name, (patient, kind, identity, draw) in (*new, *each.parts):
-            named.setdefault(
-                (each.entry.resource or found.type, name), ClientId(patient, found.patient_key, kind, identity, draw)
-            )
+            named.setdefault((resource, name), ClientId(patient, found.patient_key, kind, identity, draw))
     return [(resource, name, found) for (resource, name), found in named.items()]
 
 

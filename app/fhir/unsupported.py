@@ -31,7 +31,10 @@ _MODIFIERS = frozenset(
 )  # fmt: skip
 CONDITIONS = ("If-Match", "If-Modified-Since", "If-None-Exist", "If-None-Match", "If-Unmodified-Since")
 """The headers that make a request conditional."""
-SERVED = ("AdverseEvent", "DiagnosticReport", "MeasureReport", "MedicationAdministration", "Observation", "Patient")
+SERVED = (
+    "AdverseEvent", "DiagnosticReport", "MeasureReport", "MedicationAdministration", "MedicationStatement",
+    "Observation", "Patient",
+)  # fmt: skip
 """The types of resources that have addresses."""
 OPERATIONS = ("$validate",)
 _PATCH = "PATCH is not supported. Read the resource, change it, and PUT it with If-Match."
@@ -68,7 +71,7 @@ def named_parameters(error: ServiceError, scope: Scope) -> tuple[Fault, ...]:
     names = dict.fromkeys(name for name, _ in pairs if name not in known)
     named = unknown_parameters(names, unnamed[0].accepts)
     others = [fault for fault in error.faults if fault not in unnamed]
-    return (*others, *named, *(unnamed if len(named) < len(names) else ()))
+    return (*others, *named, *(() if names and len(named) == len(names) else unnamed))  # those of a form are not here
 
 
 _UNNAMED = ("/query", FaultCode.UNKNOWN_PARAMETER)

@@ -36,7 +36,7 @@ class NamedPersons(NamedTuple):
 
 
 class FiledLetters:
-    """The dead letters of one study: it decides what is kept of a message."""
+    """Keeps dead letters, and decides how much is kept of each message."""
 
     def __init__(self, letters: DeadLetters, database: Database, secret: str | None) -> None:
         self._letters = letters

@@ -1,8 +1,9 @@
 """Facts that may be the same: what is noted at intake, and the decisions about them (`timeline.same_facts`).
 
 At intake, a fact is compared with the others of the patient that stand. If the content of a new fact proves that it is
-one with a fact of an earlier revision, the service decides so. Two facts of one submission are never proven to be one:
-its sender states two. Other pairs that may be one are listed on the worklist, until a person decides.
+one with a fact of an earlier revision, the service decides so. Two facts of one submission are never proven to be one,
+and of one source they are not noted either: their sender states two. Other pairs that may be one are listed on the
+worklist, until a person decides.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,6 +77,8 @@ def notes_of_pairs(
         decided = _decided(builder, person, pair)
         if decided is not None and decided.fact[STATUS] not in WITHDRAWN:
             continue
+        if tuple(other) in sent and fact.source == other.source:
+            continue  # their sender states two
         is_new = [(each.identity, tuple(each)) in fresh for each in (fact, other)]
         alone = is_new == [True, False] and tuple(other) not in sent
         if decided is None and alone and are_proven_same(fact, other):

@@ -38,7 +38,6 @@ from app.timeline.times import DAY_MICROSECONDS, NO_DAY
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb"]
-PREFIXES: tuple[Prefix, ...] = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
 Scope = Literal["exact", "patient", "study"]
 Order = Literal["time", "received"]
 """What resources may be sorted by: the time of the fact, or the revision that stored the version."""
@@ -296,14 +295,15 @@ def _is_at(table: Table, place: _FactPlace) -> ColumnElement[bool]:
 
 def _sort_key(criteria: Criteria, table: Table) -> ColumnElement[Any]:
     """What facts are sorted by, always ascending. A fact without a time comes last."""
+    day, instant = when(table)
     at: ColumnElement[Any] = table.c.added
     if criteria.order == "time":
-        at = func.coalesce(table.c.instant, table.c.day * DAY_MICROSECONDS)
+        at = func.coalesce(instant, day * DAY_MICROSECONDS)
     if criteria.backwards:
         at = -at
     if criteria.order == "received":
         return at
-    return case((or_(table.c.day == NO_DAY, at.is_(None)), literal(LATEST, BigInteger)), else_=at)
+    return case((or_(day == NO_DAY, at.is_(None)), literal(LATEST, BigInteger)), else_=at)
 
 
 def _sorted_place(prepared: _Search, name: str) -> tuple[int, _FactPlace] | None:

@@ -75,10 +75,6 @@ class LetterNote(BaseModel):
     kept: bool = True
     persons: tuple[str, ...] = ()
 
-    def refused_again(self, code: Refusal, faults: Iterable[Fault]) -> "LetterNote":
-        """The note after the message, corrected or not, was refused again."""
-        return self.model_copy(update={"code": code, "faults": noted(faults)})
-
 
 def noted(faults: Iterable[Fault]) -> tuple[NotedFault, ...]:
     """Faults in the form of a note."""

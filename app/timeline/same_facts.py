@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from itertools import combinations, islice
+from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -199,7 +199,7 @@ def counted(
 
     Facts are one if decisions say so, directly or through other facts, while their times agree. A proven pair is one
     only while its content proves it. Two facts never are one if somebody decided that they are different, or if one
-    source numbers both.
+    source numbers both: if a third fact is the same as either, it is one with the first of them.
     """
     said = {each.pair: each.decided for each in decisions if KIND_OF[each.pair.kind] == kind}
     of_fact: dict[str, list[ACompared]] = {}
@@ -215,7 +215,14 @@ def counted(
     hidden: set[int] = set()
     for group in {id(each): each for each in groups.values()}.values():
         mine = sorted((fact for identity in group for fact in of_fact.get(identity, ())), key=precedence)
-        hidden |= {id(later) for first, later in combinations(mine, 2) if _are_one(kind, first, later, said, zone)}
+        ones: list[list[ACompared]] = []
+        for fact in mine:
+            others = next((o for o in ones if all(_are_one(kind, each, fact, said, zone) for each in o)), None)
+            if others is None:
+                ones.append([fact])
+            else:
+                others.append(fact)
+                hidden.add(id(fact))
     return [fact for fact in facts if id(fact) not in hidden]
 
 

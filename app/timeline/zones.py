@@ -15,12 +15,13 @@ _ZONE_NAMES = Accepts(
 
 
 @cache
-def _zones() -> frozenset[str]:
+def zone_names() -> frozenset[str]:
+    """The names of all time zones that this machine knows."""
     return frozenset(available_timezones())
 
 
 def _known_zone(name: str) -> str:
-    if name not in _zones():
+    if name not in zone_names():
         raise PydanticCustomError("unknown_value", "no IANA time zone", {"accepts": _ZONE_NAMES})
     return name
 

@@ -224,9 +224,10 @@ def test_a_wrong_instant_is_answered_by_the_form_of_an_instant(client):
         ({"status": CANARY}, "preliminary, final, amended, corrected, entered-in-error, cancelled, on-hold, "
                              "registered, stopped, unknown"),
         ({"code": ",".join("x" * 51)}, "at most 50 items"),
-        ({"_count": "501"}, "0 to 500"),
+        ({"_count": "-1"}, "at least 0"),
         ({"_total": CANARY}, "none, estimate, accurate"),
-        ({CANARY: "1"}, "_count, _cursor, _format, _id, _lastUpdated, _pretty, _total, code, date, identifier"),
+        ({CANARY: "1"}, "_count, _cursor, _elements, _format, _id, _lastUpdated, _pretty, _sort, _summary, _total, "
+                        "_totalMethod, category, code, date, identifier"),
     ],
 )  # fmt: skip
 def test_a_search_is_answered_by_what_its_parameters_accept(client, given, words):

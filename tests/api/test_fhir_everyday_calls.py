@@ -20,6 +20,7 @@ from tests.api.fhir_bodies import (
     issues_in,
     ldh,
     patient,
+    taken,
 )
 from tests.api.fhir_reads import resources
 
@@ -263,6 +264,10 @@ def test_the_sorted_search_of_others(trial):
     trial.post(headache("e-3", date="2005-04-01"))
     page = found(trial, "MedicationAdministration?_sort=effective-time")
     assert [each["effectiveDateTime"] for each in resources(page)] == ["2005-04-09", "2005-04-11"]
+    for number, day in (("m-1", "2005-04-09"), ("m-2", "2005-04-02")):
+        trial.post(taken(number, effectivePeriod={"start": day}))
+    page = found(trial, "MedicationStatement?_sort=-effective")
+    assert [each["effectivePeriod"]["start"] for each in resources(page)] == ["2005-04-09", "2005-04-02"]
     for order, dates in (
         ("date", ["2005-04-01", "2005-04-12", "2005"]),
         ("-date", ["2005-04-12", "2005-04-01", "2005"]),

@@ -122,6 +122,35 @@ def test_an_administration_of_another_drug_is_a_statement_of_one_day(trial):
     assert medications(trial) == []
 
 
+@pytest.mark.parametrize("identifiers", ["pseudonyms", "medical_record"])
+def test_a_client_id_of_such_an_administration_names_it_under_its_own_type_only(serve, sqlite_url, identifiers):
+    client = serve(sqlite_url, pseudonym_secret="a secret of at least thirty-two bytes")
+    make_study(client, identifiers=identifiers)
+    whom = {"subject": {"identifier": {"system": "urn:mrn", "value": "P01"}}}
+    pills = taken("med-1", id="1") | whom
+    pulse = {
+        **infusion("pulse-1", id="1", effectiveDateTime="2005-04-01T09:00:00+09:00"), **whom,
+        "medicationCodeableConcept": {"coding": [{"system": RXNORM, "code": "6902"}]},
+        "dosage": {"dose": {"value": 1000, "unit": "mg"}},
+    }  # fmt: skip
+    sent(client, pills, name="1")
+    stored = sent(client, pulse, name="1")
+    assert (stored["resourceType"], stored["id"] == "1") == ("MedicationStatement", False)
+    assert got(client, f"MedicationStatement/{stored['id']}")["medicationCodeableConcept"]["text"] == (
+        "methylprednisolone"
+    )
+    assert got(client, "MedicationStatement/1")["medicationCodeableConcept"]["text"] == "prednisolone"
+    assert client.get(f"{HOME}/MedicationAdministration/1").status_code == 404
+    assert client.get(f"{HOME}/MedicationAdministration/1/_history").status_code == 404
+    assert sent(client, pulse, name="1", status=200)["meta"]["versionId"] == stored["meta"]["versionId"]
+    half = pulse | {"dosage": {"dose": {"value": 500, "unit": "mg"}}}
+    assert sent(client, half, name="1", status=200)["id"] == stored["id"]
+    shown = resources(got(client, "MedicationStatement"))
+    assert sorted(each["dosage"][0]["doseAndRate"][0]["doseQuantity"]["value"] for each in shown) == [50, 500]
+    assert client.delete(f"{HOME}/MedicationAdministration/1").status_code == 204
+    assert [each["id"] != stored["id"] for each in resources(got(client, "MedicationStatement"))] == [True]
+
+
 def test_a_bundle_says_of_each_medication_what_became_of_it(trial):
     request = {"resourceType": "MedicationRequest", "status": "active", "intent": "order",
                "medicationCodeableConcept": {"coding": [{"system": RXNORM, "code": "8640"}]}}  # fmt: skip

@@ -18,9 +18,13 @@ def post(client: Any, address: str, table: bytes, **query: str) -> Any:
 
 
 def figures(client: Any, home: str) -> dict[str, Any]:
-    """All questions of the report: everything but the name, the revision and the time of the study."""
-    document = client.get(f"{home}/analyses").json()
-    return {name: document[name] for name in document if name not in {"study", "revision", "as_of"}}
+    """The report, and the questions beside it: everything but the name, the revision and the time of the study."""
+    found = {}
+    for address in ("", "/steroid-sparing", "/courses", "/safety"):
+        document = client.get(f"{home}/analyses{address}").json()
+        assert document["results"] if address else document["analyses"]
+        found[address] = {name: document[name] for name in document if name not in {"study", "revision", "as_of"}}
+    return found
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from tests.bench.postgres_bulk import postgres_bulk
 from tests.bench.registry import registry
 from tests.bench.rest import start_and_rest
 from tests.bench.segments import segments
+from tests.bench.tables import tables
 from tests.bench.without_effect import without_effect
 
 REQUESTS = 300
@@ -48,6 +49,7 @@ def main() -> None:
             *bulk(folder),
             *postgres_bulk(),
             *stream_memory(folder),
+            *tables(folder),
             *live_connections(folder),
             *datasets(folder),
             *cached_answers(folder),

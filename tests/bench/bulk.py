@@ -18,7 +18,7 @@ from app.store.engine import SQLITE_PRAGMAS
 from app.store.migrations import upgrade
 from app.submission.loop import GROUP
 from tests.bench.cohort import results_only
-from tests.bench.loopback import put_study, server
+from tests.bench.loopback import memory, put_study, server
 
 PATIENTS = 1_000
 PAIRS = 5
@@ -61,11 +61,11 @@ def stream_memory(folder: Path, size: int = GIGABYTE) -> list[Row]:
     with server(url) as (process, connection):
         put_study(connection)
         post(connection, [results_only(0, series=True)])
-        rest = _memory(process, "VmRSS")
+        rest = memory(process, "VmRSS")
         Path(f"/proc/{process}/clear_refs").write_text("5")  # the greatest size is noted from now on
         sent = Sent(size)
         seconds = post(connection, sent)
-        growth = _memory(process, "VmHWM") - rest
+        growth = memory(process, "VmHWM") - rest
     return [
         (
             f"memory while {sent.bytes / 1e9:.2f} GB of NDJSON stream in ({sent.lines:,} patients, {seconds:.0f} s)",
@@ -138,12 +138,6 @@ def _insert(file: Path, original: Path, rows: list[tuple[object, ...]], *, lean:
             database.executemany(statement, ready[first : first + GROUP * RESULTS])
             database.execute("COMMIT")
         return time.perf_counter() - start
-
-
-def _memory(process: int, name: str) -> int:
-    """Bytes of memory of a process, by their name in its status."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
 
 
 if __name__ == "__main__":

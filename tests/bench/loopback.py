@@ -48,6 +48,12 @@ def process_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def memory(process: int, name: str) -> int:
+    """Bytes of memory of a process, by their name in its status."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
+
+
 def request(connection: HTTPConnection, method: str, to: str, body: bytes) -> None:
     connection.request(method, to, body, {"content-type": "application/json"})
     response = connection.getresponse()

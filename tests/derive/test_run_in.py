@@ -10,10 +10,12 @@ from pydantic import ValidationError
 
 from app.analyses import answer
 from app.analyses.ck_normal.ck_normal_time import NormalTimeOptions
+from app.analyses.steroid_sparing import SteroidOptions
 from app.derive.dose_steps import dose_steps
 from app.derive.doses import prednisolone
 from app.derive.exposure import first_new_drug_day
 from app.derive.intercurrent_events import RESCUE
+from app.derive.reasons import FlagCode
 from app.derive.run_in import run_in, slopes
 from app.derive.steroid_rescue import first_steroid_rescue_day
 from app.derive.study import DerivedStudy
@@ -275,6 +277,14 @@ def test_a_dose_is_daily_or_unknown(dose, unit, weight, expected):
     else:
         assert found.daily_milligrams.tolist() == pytest.approx([expected])
     assert found.not_convertible == (expected is None)
+
+
+def test_a_period_without_a_dose_is_unknown_and_its_unit_is_none_that_cannot_be_converted():
+    cohort = treated(medications=[("prednisolone", -9, None, None, "mg/d")])
+    found = prednisolone(cohort, DerivedStudy(cohort, SEED_2008).exposure, 0)
+    assert (np.isnan(found.daily_milligrams[0]), found.not_convertible) == (True, 0)
+    [flag] = answer("steroid-sparing", cohort, SEED_2008, SteroidOptions()).flags
+    assert (flag.code, flag.count) == (FlagCode.DOSE_NOT_CONVERTIBLE, 0)
 
 
 def test_all_glucocorticoids_of_a_day_are_summed_and_a_drug_of_another_kind_is_not():

@@ -3,7 +3,9 @@
 import math
 import shutil
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,12 +16,13 @@ from app.analyses import Options, answer
 from app.analyses.steroid_sparing import SteroidOptions
 from app.derive.dose_steps import dose_steps
 from app.derive.doses import prednisolone
+from app.derive.intercurrent_events import Event
 from app.derive.steroid_doses import low_dose
 from app.derive.study import DerivedStudy
 from app.derive.study_by_course import CourseStudy
-from app.protocol.endpoints import SteroidSparing
+from app.protocol.endpoints import SteroidRescue, SteroidSparing
 from app.protocol.presets import SEED_2008
-from app.timeline.cohort import Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
+from app.timeline.cohort import AssessmentRow, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from tests.repetition import repeats
 from tests.twin import steroid_sparing as twin
 from tests.twin import steroids
@@ -263,3 +266,69 @@ def test_the_caveat_counts_the_patients_whose_doses_are_not_known_to_the_end_of_
             if each.code == "steroid_record_incomplete"
         ]
         assert (caveat.applies, caveat.text.startswith(f"In {count} of 8 patients")) == (applies, True)
+
+
+PLAIN = (0, None, "20", "mg/d", "prednisolone")
+
+
+def with_strength(patients, *scores):
+    """A cohort whose patients have these scores of MMT, as (day, score)."""
+    cohort = cohort_of(patients)
+    ids = [row.id for row in cohort.patients]
+    rows = [
+        AssessmentRow(each, "MMT", DAY0 + day, None, False, score, None, None) for each in ids for day, score in scores
+    ]
+    table = Cohort.assemble(list(cohort.patients), [], rows, [], [], [], None).assessments
+    return replace(cohort, assessments=table)
+
+
+def by_course(cohort, protocol=SEED_2008, **options):
+    return answer("steroid-sparing", cohort, protocol, SteroidOptions(by="course", patients=True, **options))
+
+
+def test_a_patient_who_died_in_a_later_course_did_not_die_in_the_first_one():
+    found = by_course(cohort_of([([PLAIN], 60, 60, [30])]))
+    assert [(row.group, row.n, row.died) for row in found.results] == [({"course": "1"}, 1, 0), ({"course": "2"}, 1, 1)]
+
+
+def test_further_treatment_is_counted_from_day_0_of_each_course():
+    drugs = [(5, None, "15", "mg/wk", "methotrexate"), (40, None, "100", "mg/d", "azathioprine")]
+    found = by_course(with_strength([([PLAIN, *drugs], 60, None, [30])], (-1, 50), (10, 80), (45, 90)))
+    claims = [each for each in found.claims if each.code == "median_time_to_low_dose"]
+    counts = "0 had a second course and 1 began a new immunosuppressant."
+    assert [each.text.partition("Before it ended ")[2] for each in claims] == [counts, counts]
+    rates = {row.group["course"]: row.all_treated for row in found.responses if row.measure == "MMT"}
+    assert (rates["1"].rescued, rates["2"].rescued) == (1, 1)
+
+
+def test_the_next_course_is_a_rescue_of_the_course_before():
+    found = by_course(with_strength([([PLAIN], 60, None, [30])], (-1, 50), (10, 80)))
+    assert [row.all_treated.rescued for row in found.responses if row.measure == "MMT"] == [1, 0]
+
+
+def test_the_dose_on_the_day_of_the_next_course_is_known_for_a_value_before_it():
+    found = by_course(with_strength([([PLAIN], 60, None, [30])], (-1, 50), (30, 80)), steroid_free_dose=20)
+    [verdict] = next(row.patients for row in found.responses if row.measure == "MMT")
+    assert (verdict.responder, verdict.day, verdict.daily_milligrams, verdict.steroid_free) == (True, 30, 20, True)
+
+
+def test_a_dose_that_equals_the_declared_one_in_more_decimals_is_steroid_free():
+    study = with_strength([([(0, None, "25", "mg/wk", "prednisolone")], 60, None, [])], (-1, 50), (30, 80))
+    found = answer("steroid-sparing", study, SEED_2008, SteroidOptions(low_dose=25 / 7, steroid_free_dose=25 / 7))
+    assert next(row.steroid_free for row in found.responses if row.measure == "MMT") == 1
+    assert found.results[0].low_at_start == 1
+
+
+@settings(max_examples=repeats(40, thorough=300))
+@given(studies())
+def test_the_events_of_a_course_are_those_of_a_study_that_begins_with_it(case):
+    cohort = cohort_of(case[0])
+    rule = SteroidRescue(rise=5, over="lowest", pulse=50)
+    endpoint = SEED_2008.ck_normal_time.model_copy(update={"steroid_rescue": rule})
+    study = DerivedStudy(cohort, SEED_2008.model_copy(update={"ck_normal_time": endpoint}))
+    view = CourseStudy(study)
+    for i, (patient, first) in enumerate(zip(view.courses.patient, view.courses.first_day, strict=True)):
+        left = cohort.infusions.where(cohort.infusions.day >= first)
+        alone = DerivedStudy(replace(cohort, infusions=left), study.protocol).intercurrent_events
+        for event in get_args(Event):
+            assert getattr(view.intercurrent_events, event)[i] == getattr(alone, event)[patient], event
