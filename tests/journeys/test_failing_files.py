@@ -49,8 +49,14 @@ def untouched(tmp_path_factory):
 def begun(place: Place, *words: object, **more) -> subprocess.Popen[bytes]:
     variables = environment(place.url) | {"TMPDIR": str(place.folder / "temporary"), "TERM": "xterm"}
     variables.pop("PYTHONUNBUFFERED")
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
-    return subprocess.Popen([sys.executable, "-m", "app", *map(str, words)], cwd=ROOT, env=variables, **streams)
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    how = streams | {"preexec_fn": heeding} | more
+    return subprocess.Popen([sys.executable, "-m", "app", *map(str, words)], cwd=ROOT, env=variables, **how)
+
+
+def heeding() -> None:
+    """Let the process heed Ctrl-C, also where the tests run in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(place: Place, *words: object, **more) -> tuple[int, str, str]:
