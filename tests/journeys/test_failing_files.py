@@ -22,7 +22,7 @@ from tests.journeys.conftest import service
 from tests.readers.tables import table
 
 pytestmark = pytest.mark.slow
-MANY = 4_000
+MANY = 2_000
 AGAIN = "Run the command again: what is stored is not stored twice."
 
 
