@@ -96,7 +96,14 @@ def structure(document: Any, model: type[BaseModel], at: Path = ()) -> Iterator[
     yield from _check(_without_elements(document, lists, names), model, names, at)
     for name, kind in lists.items():
         elements = document.get(name)
-        for i, element in enumerate(elements if isinstance(elements, list) else ()):
+        if not isinstance(elements, list):
+            continue
+        most = next(
+            (mark.max_length for mark in model.model_fields[name].metadata if hasattr(mark, "max_length")), None
+        )
+        if most is not None and len(elements) > most:
+            yield FoundFault((*at, name), FaultCode.TOO_LONG, accepts=accepted_by(model, (name,), document))
+        for i, element in enumerate(elements):
             check_time()
             inside = (*at, name, i)
             if _is_model(kind):

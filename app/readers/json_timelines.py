@@ -147,7 +147,7 @@ def read_timeline(body: bytes, latest: int, who: Who | None = None) -> History:
     faults = list(_faults(body, Timeline, latest, who))
     document = jiter.from_json(body)
     contents = {fault.pointer: _withdrawn_content(document, fault) for fault in faults}
-    if not all(contents.values()):
+    if not contents or not all(contents.values()):
         raise _refused(fault for fault in faults if not contents[fault.pointer])
     for section, index in filter(None, contents.values()):
         for name in _CONTENTS[section]:

@@ -28,7 +28,7 @@ VERDICTS: dict[str, list[str]] = {
         "refused: resource.identifier no_subject",
         "kept: patient",
         "kept: patient",
-        "refused: request.url unsupported",
+        "kept: patient",
         "kept: patient",
         "request: DELETE",
         "refused: request.url unsupported",
