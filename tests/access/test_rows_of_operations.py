@@ -11,13 +11,13 @@ from app.analyses import QUESTIONS
 from app.datasets.routes import NAMES
 from app.demo import TIMELINES
 from app.fhir.routes_about import MEASURED
-from app.fhir.search_parameters import SEARCHES
 from app.pages.charts import CHARTS
 from app.protocol.presets import RELATIVE_20
 from app.store.tables import audit
 from tests.api.examples import JSON, events, lab, make_study, timeline
 from tests.api.fhir_bodies import FHIR, HOSPITAL, LAB, about, ck, headache, infusion, patient, taken, whole
 from tests.hl7v2.hl7v2_messages import OBX, oru
+from tests.trust.operations_by_role import UNSUPPORTED
 
 HOME = "/v1/studies/trial"
 SCORES = "patient,code,time,score\nP01,MMT,2005-03-01,60\n"
@@ -46,8 +46,6 @@ ORDER = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REPLACING = "PUT /v1/studies/{study}/patients/{patient}"
 FILES = {"GET /docs/files", "GET /pages/files/{digest}/{name}"}
 """The files of the documentation, which are no operation."""
-UNSUPPORTED = {each for each in NEEDS if each.endswith(("{rest:path}", "/_history", "${operation}", " /fhir/{study}"))}
-UNSUPPORTED -= {"POST /fhir/{study}", *(f"GET /fhir/{{study}}/{kind}/{{id}}/_history" for kind in SEARCHES)}
 REFUSED = {"DELETE /fhir/{study}/Patient/{id}": 405} | dict.fromkeys(UNSUPPORTED, 404)
 """What is always refused."""
 REPORT = {"resourceType": "DiagnosticReport", "status": "final", "subject": about(), "contained": [ck(number="r-1")]}

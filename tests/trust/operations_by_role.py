@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from app.access.callers import ALL_SCOPES, Scope
 from app.access.operations import KNOWN, NEEDS, OPEN
+from app.fhir.search_parameters import SEARCHES
 from app.main import create_app
 from app.settings import Settings
 from app.store import migrations
@@ -29,6 +30,9 @@ VALUES = {
     "patient": "P00", "id": "x", "version": "1", "name": "adsl.csv", "analysis": "response-rates", "item": "1",
     "slug": "invalid", "protocol": "seed-2008",
 }  # fmt: skip
+UNSUPPORTED = {each for each in NEEDS if each.endswith(("{rest:path}", "/_history", "${operation}", " /fhir/{study}"))}
+UNSUPPORTED -= {"POST /fhir/{study}", *(f"GET /fhir/{{study}}/{kind}/{{id}}/_history" for kind in SEARCHES)}
+"""What FHIR has and the service does not support: it is refused by its name (404), whoever may ask."""
 ASKED_IN_VAIN = "?nonsense=1"
 """A parameter that no operation has: who gets past the door is answered 422, and nothing is done."""
 
@@ -52,7 +56,8 @@ class Role:
             return 200
         if NEEDS[operation] not in self.scopes:
             return 403
-        return 200 if self.studies is None or set(studies) <= self.studies else 404
+        may = self.studies is None or set(studies) <= self.studies
+        return 200 if may and operation not in UNSUPPORTED else 404
 
 
 @contextmanager
