@@ -224,7 +224,7 @@ def _read_request(entry: Resource) -> Request | None:
     return None
 
 
-def _reads(entry: Any) -> bool:  # noqa: ANN401
+def _reads(entry: object) -> bool:
     """Whether an entry asks to read."""
     request = entry.get("request") if isinstance(entry, dict) else None
     return isinstance(request, dict) and request.get("method") == "GET"

@@ -20,11 +20,11 @@ def _text(name: str, description: str, value: str, longest: int = 1_000) -> Any:
     return Field(default=None, alias=name, max_length=longest, description=description, examples=[value])
 
 
-def _times(name: str, description: str, value: str) -> Any:  # noqa: ANN401
+def _times(name: str, description: str, value: str) -> Any:  # noqa: ANN401 - as Field is typed
     return Field(default=[], alias=name, description=description, examples=[[value]])
 
 
-def _sort(example: str = "-date") -> Any:  # noqa: ANN401
+def _sort(example: str = "-date") -> Any:  # noqa: ANN401 - as Field is typed
     return Field(
         default=None,
         alias="_sort",
@@ -58,7 +58,7 @@ class Presentation(BaseModel):
     )
 
 
-def _elements(what: str) -> Any:  # noqa: ANN401
+def _elements(what: str) -> Any:  # noqa: ANN401 - as Field is typed
     return Field(
         default=None,
         alias="_elements",
