@@ -30,7 +30,7 @@ def executed(study: str, port: int) -> Any:
         cell.source = cell.source.replace('STUDY = "demo"', f'STUDY = "{study}"')
     inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     variables = DIRECT | inline | {"MYORESPONSE_URL": f"http://127.0.0.1:{port}"}
-    NotebookClient(notebook, timeout=300).execute(env=variables)
+    NotebookClient(notebook, timeout=300, coalesce_streams=True).execute(env=variables)
     return notebook
 
 
