@@ -114,7 +114,7 @@ async def read_report(reading: PageReading, study: str) -> PrintedReport:
     answer = found.json()
     pinned = [("revision", str(answer["revision"]))]
     about, protocol = await together(reading.json(home), reading.json(f"{home}/protocol", pinned))
-    names = [name for name in CHARTS if name not in _DECLARED or protocol.get(_DECLARED[name])]
+    names = [name for name in CHARTS if _is_reported(name, answer, protocol)]
     svgs = await together(*(reading.text(f"{home}/charts/{name}.svg", [*pinned, *_WIDE]) for name in names))
     drawn = {name: svg for name, svg in zip(names, svgs, strict=True) if svg is not None}
     options = [each for each in asked.query if each[0] not in {"revision", "as_of"}]
@@ -132,6 +132,13 @@ async def read_report(reading: PageReading, study: str) -> PrintedReport:
 
 
 _WIDE = (("width", "wide"),)
+
+
+def _is_reported(chart: str, answer: Mapping[str, Any], protocol: Mapping[str, Any]) -> bool:
+    """Whether the report has what a chart shows. To draw `without-effect` of a large study takes minutes."""
+    if chart == "without-effect":
+        return any("nothing" in part for part in answer["analyses"].values())
+    return chart not in _DECLARED or bool(protocol.get(_DECLARED[chart]))
 
 
 def _citation(name: str, answer: Mapping[str, Any], address: str) -> str:

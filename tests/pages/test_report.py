@@ -70,6 +70,14 @@ def streams(pdf: bytes) -> list[bytes]:
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("null", ["true", "false"])
+def test_the_report_has_the_chart_of_no_effect_only_where_it_simulates_that_nothing_happens(demo, null):
+    charts = set(re.findall(r"/charts/([a-z-]+)\.svg", demo.get(f"{HOME}/report.html?null={null}").text))
+    assert ("without-effect" in charts) == (null == "true")
+    assert {"flow", "weekly-change", "ck-normal-time"} < charts
+
+
 def test_page_and_markdown_say_the_same_figures_as_the_answer(demo):
     answer = demo.get(f"{HOME}/analyses").json()
     html, markdown = demo.get(f"{HOME}/report.html").text, demo.get(f"{HOME}/report.md").text
