@@ -92,6 +92,10 @@ class Service:
 
     def cpu(self) -> float:
         """Seconds of processor time of the process and all below it, with those that have ended."""
+        return sum(self.processes().values()) / os.sysconf("SC_CLK_TCK")
+
+    def processes(self) -> dict[int, int]:
+        """The process and all below it, each with its ticks of processor time and those of its ended children."""
         children: dict[int, list[int]] = {}
         used: dict[int, int] = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -102,12 +106,12 @@ class Service:
             number = int(stat.parent.name)
             children.setdefault(int(fields[1]), []).append(number)
             used[number] = sum(map(int, fields[11:15]))
-        below, total = [self.process], 0
+        below, found = [self.process], {}
         while below:
             number = below.pop()
-            total += used.get(number, 0)
+            found[number] = used.get(number, 0)
             below += children.get(number, [])
-        return total / os.sysconf("SC_CLK_TCK")
+        return found
 
 
 @contextmanager

@@ -5,16 +5,21 @@ import re
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from app.readers.json_timelines import read_timeline
+from app.timeline.times import latest_acceptable
 from benchmarks import __main__ as command
 from benchmarks import programs, results
 from benchmarks.load import loaded, request
 from benchmarks.pairs import Counts, Load, Loaded, Row, Took, in_turn
+from tests.bench.hospitals import HOSPITALS, RATE, RESULTS, timeline
+from tests.bench.national import national
 
 TINY = Counts(pairs=1, patients=60, derived=500, seconds=0.2, settle=0)
 HERE = Path(command.__file__).parent
@@ -206,3 +211,21 @@ def test_the_readme_describes_every_part_and_every_peer():
 def test_the_history_holds_runs_that_can_be_compared():
     for run in results.read_history(HERE / "history.ndjson"):
         assert {"processor", "processors", "ratios", "version", "commit"} <= set(run), json.dumps(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def test_a_small_national_registry_keeps_all_that_it_acknowledged(database):
+    rows = dict(national(HOSPITALS, postgres=database == "postgresql", seconds=1, settle=0))
+    sent = HOSPITALS * RESULTS + 3 * RATE
+    assert rows["results acknowledged, and results stored"] == f"{sent:,}, {sent:,}"
+    assert rows["`verify`"].startswith("right")
+    assert all("refused: none" in figure for figure in rows.values() if "refused" in figure)
+
+
+def test_a_hospital_has_a_hundred_results_of_a_patient_in_ten_years():
+    history = read_timeline(timeline(7), latest_acceptable(datetime.now(UTC)))
+    labs = history.labs
+    assert (len(labs), {each.lab for each in labs}) == (RESULTS, {"H07"})
+    days = [each.day for each in labs]
+    assert 3_600 < max(days) - min(days) < 3_653
