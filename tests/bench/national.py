@@ -228,7 +228,8 @@ def _mixed(started: Service, keys: list[str], patients: int, seconds: float) -> 
 
 
 def _reads(paths: tuple[str, ...], until: float) -> Iterator[Asked]:
-    """One after the other until it is time, each at least once."""
+    """One after the other until it is time, each at least once. By the first one, the study has changed."""
+    time.sleep(1)
     for number, path in enumerate(itertools.cycle(paths)):
         if number >= len(paths) and time.monotonic() >= until:
             return
