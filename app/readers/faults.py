@@ -333,10 +333,11 @@ def _checked(body: bytes) -> Any:  # noqa: ANN401
     if _WIDE.match(body):
         why = "JSON is read as UTF-8, with or without a byte order mark; this looks like UTF-16 or UTF-32."
         raise MalformedDocument(why, [Fault("", FaultCode.UNKNOWN_ENCODING, None, Accepts(one_of=("UTF-8",)))])
-    _check_counts(body)
+    objects = body.count(b"{")
+    _check_counts(body, objects)
     check_width(body)
     try:
-        if body.count(b"{") + body.count(b"[") <= DEEPEST and body.count(b",") < MOST_MEMBERS:
+        if objects <= DEEPEST and objects + body.count(b"[") <= DEEPEST and body.count(b",") < MOST_MEMBERS:
             return jiter.from_json(body, catch_duplicate_keys=True, allow_inf_nan=False)
         tree, shape = _parsed(body)
     except ValueError as error:
@@ -348,15 +349,12 @@ def _checked(body: bytes) -> Any:  # noqa: ANN401
     return tree
 
 
-def _check_counts(body: bytes) -> None:
-    """Raise `TooLarge` if the bytes show it. What a short body cannot have is not counted."""
+def _check_counts(body: bytes, objects: int) -> None:
+    """Raise `TooLarge` if the bytes show it; `objects` are at most so many. What they cannot show is not counted."""
     if len(body) > MOST_VALUES // 3:
         VALUES.check(VALUES.count(body))
-    if (
-        len(body) > 2 * MOST_MEMBERS * body.count(b"{")
-        and VALUES.count(body) > MOST_MEMBERS
-        and body.count(b'":') > MOST_MEMBERS * body.count(b"{")
-    ):
+    most = MOST_MEMBERS * objects
+    if len(body) > 2 * most and VALUES.count(body) > MOST_MEMBERS and body.count(b'":') > most:
         raise _too_many_members()
     if len(body) > 2 * MOST_TEXTS:
         check_texts(body)
