@@ -54,20 +54,19 @@ class Request:
         return self.if_none_exist or self.condition
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One resource of a message. `place` is `Bundle.entry[3].resource`, or `Observation` for a single resource.
 
-    `id` is the id of the resource, as sent. `subject` is the subject identifier of the patient, if the message gives
-    it; a `Reference` if it must be looked up in the study; `None` if there is nothing to store (the entry is skipped,
-    is faulty, or has no resource). An entry with `faults` is not stored. `set_aside` are its facts that cannot be read,
-    `aside` other lines of its receipt, such as details that were left out. `unknown` is what is known of a skipped one
-    with a code that is not ours. `panel` is the
-    withdrawal of a panel that does not list its results. `strict`: none of its facts may be set aside. `withdrawn`: it
-    is skipped and its status withdraws. `partial`: its tag says that it is only a part of a resource.
+    `at` is its index in the message, `id` the id of the resource, as sent. `subject` is the subject identifier of the
+    patient, if the message gives it; a `Reference` if it must be looked up in the study; `None` if there is nothing to
+    store (the entry is skipped, is faulty, or has no resource). An entry with `faults` is not stored. `set_aside` are
+    its facts that cannot be read, `aside` other lines of its receipt, such as details that were left out. `unknown` is
+    what is known of a skipped one with a code that is not ours. `panel` is the withdrawal of a panel that does not list
+    its results. `strict`: none of its facts may be set aside. `withdrawn`: it is skipped and its status withdraws.
+    `partial`: its tag says that it is only a part of a resource.
     """
 
-    index: int
+    at: int
     place: str
     resource: str | None
     id: str | None = None

@@ -17,6 +17,7 @@ from app.fhir.elements import ARRAY, OBJECT, R4_TYPES, TEXT, Element, Message, R
 from app.fhir.own_address import NOWHERE, OwnAddress
 from app.fhir.read_administration import administration, medication, order
 from app.fhir.read_adverse_event import adverse_event
+from app.fhir.read_common_observation import common_observation
 from app.fhir.read_inside import read_inside
 from app.fhir.read_observation import observation
 from app.fhir.read_patient import IF_NONE_EXIST, References, identifier_searched, patient, server_of
@@ -56,6 +57,12 @@ _ACCEPTED_REQUESTS = {
     "ifNoneMatch": Accepts(form="the ETag of the version that the client has, in an entry with GET"),
 }
 """What the elements of a request accept."""
+_WITH_REQUESTS = frozenset({"transaction", "batch"})
+_CREATE = {"method": "POST", "url": "Observation"}
+_CREATED = Request("POST", "Observation", "Observation")
+"""The request of most results, as it is sent and as it is read."""
+_SUBJECT = frozenset({"reference", "display"})
+"""The elements of the subject of most results; `display` is not read."""
 _BUNDLE_TYPES: dict[str, BundleType] = {name: name for name in get_args(BundleType)}
 
 
@@ -155,13 +162,55 @@ def _alone(content: Element, message: Message) -> Entry:
 def _entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry:  # noqa: ANN401
     """An entry of a bundle: its request and its resource, if it has one."""
     check_time()
+    common = _common_entry(each, index, kind, references, message)
+    return _any_entry(each, index, kind, references, message) if common is None else common
+
+
+def _common_entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry | None:  # noqa: ANN401
+    """The entry of a laboratory result in its most common form that is created; `None` if it has another form or may
+    have a fault. It is read here several times faster than by `_any_entry`; both give the same entry.
+    """
+    created = kind in _WITH_REQUESTS
+    if type(each) is not dict or not _is_common(each, created):
+        return None
+    content, base, place = each["resource"], server_of(each.get("fullUrl")), f"Bundle.entry[{index}].resource"
+    read = common_observation(Resource(content, place, message), references, base)
+    who = FaultCode.NO_SUBJECT if read is None else references.patient_at(content["subject"]["reference"], base)
+    if read is None or type(who) is FaultCode:
+        return None
+    return Entry(
+        index, place, "Observation", content.get("id"), _CREATED if created else None, who,
+        place + ".subject.reference", read.statements, strict=message.strict,
+    )  # fmt: skip
+
+
+def _is_common(each: Element, created: bool) -> bool:
+    """Whether an entry is like those of most results: its request, its addresses, its id and its subject."""
+    content = each.get("resource")
+    if type(content) is not dict or content.get("resourceType") != "Observation" or "implicitRules" in each:
+        return False
+    url, own, meta, subject = each.get("fullUrl"), content.get("id"), content.get("meta"), content.get("subject")
+    if type(subject) is not dict or not _SUBJECT.issuperset(subject) or (type(meta) is dict and "tag" in meta):
+        return False
+    reference = subject.get("reference")
+    return (
+        each.get("request") == (_CREATE if created else None)
+        and (url is None or type(url) is str)
+        and (own is None or (type(own) is str and is_id(own)))
+        and type(reference) is str
+        and reference[:1] != "#"
+    )
+
+
+def _any_entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry:  # noqa: ANN401
+    """An entry of any form."""
     place = f"Bundle.entry[{index}]"
     if not isinstance(each, dict):
         return Entry(index, place, None, faults=(Fault(place, FaultCode.WRONG_TYPE, None, OBJECT),))
     entry = Resource(each, place, message)
     entry.check_modifiers(each, "")
     request = None
-    if kind in {"transaction", "batch"}:
+    if kind in _WITH_REQUESTS:
         request = _read_request(entry)
     elif each.get("request") is not None:
         entry.fault(".request", FaultCode.UNSUPPORTED)

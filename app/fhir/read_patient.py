@@ -222,9 +222,9 @@ class References:
     def _by_reference(self, reference: str, resource: Resource, base: str | None) -> str | Reference | FaultCode:
         if reference.startswith("#"):
             return self._contained(resource, reference[1:])
-        return self._patient_at(reference, base)
+        return self.patient_at(reference, base)
 
-    def _patient_at(self, reference: str, base: str | None) -> str | Reference | FaultCode:
+    def patient_at(self, reference: str, base: str | None) -> str | Reference | FaultCode:
         """The patient that a reference to another resource names; `base` is the server in the address of the entry."""
         known = self._subjects.get((reference, base))
         if known is None:

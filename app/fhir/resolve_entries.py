@@ -333,7 +333,7 @@ class EntryResolver:
 
     def _withdrawal(self, entry: Entry, request: Request) -> ResolvedEntry:
         if request.resource not in KINDS_OF:
-            return ResolvedEntry(replace(entry, skipped="resource"))
+            return ResolvedEntry(entry._replace(skipped="resource"))
         if request.resource == "Patient":
             raise MethodNotAllowed(ERASE_INSTEAD)
         named = self._stored_at(request)

@@ -145,7 +145,7 @@ def create(
     request = Request("POST", resource, resource, if_none_exist=if_none_exist)
     submitter = Submitter(database, study_id, FORMAT, now, feed, client, full=full)
     with submitter.refusals_counted():
-        entry = replace(read_resource(body, feed, resource, own), request=request)
+        entry = read_resource(body, feed, resource, own)._replace(request=request)
         return _store_one(submitter, feed, entry)
 
 
@@ -182,7 +182,7 @@ def update(
         else:
             request = Request("PUT", f"{resource}/{named}", resource, named, if_match=if_match)
         based_on = _version_in(body)
-        entry = replace(read, request=request)
+        entry = read._replace(request=request)
         return _store_one(submitter, feed, entry, based_on=based_on, only_new=only_new)
 
 
@@ -344,9 +344,9 @@ def store_each(
 
 def _store_or_read(submitter: Submitter, feed: Feed, entries: Sequence[Entry]) -> list[EntryResult]:
     """Store each entry that does not ask to read."""
-    reading = {entry.index for entry in entries if request_of(entry).method == "GET" and not entry.faults}
-    stored = iter(_store_each(submitter, feed, [entry for entry in entries if entry.index not in reading]))
-    return [EntryResult(entry, "read") if entry.index in reading else next(stored) for entry in entries]
+    reading = {entry.at for entry in entries if request_of(entry).method == "GET" and not entry.faults}
+    stored = iter(_store_each(submitter, feed, [entry for entry in entries if entry.at not in reading]))
+    return [EntryResult(entry, "read") if entry.at in reading else next(stored) for entry in entries]
 
 
 def _store_each(submitter: Submitter, feed: Feed, entries: Sequence[Entry]) -> list[EntryResult]:
@@ -400,7 +400,7 @@ def _unserved(entry: Entry) -> Fault:
 
 
 def _entry_place(entry: Entry) -> str:
-    return f"Bundle.entry[{entry.index}]"
+    return f"Bundle.entry[{entry.at}]"
 
 
 def _store_histories(

@@ -4,10 +4,11 @@ Where a result needs a closer look, there are no facts, and `normalize.Reading` 
 the same facts, and only that one finds faults.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from operator import itemgetter
+from typing import Any
 
 from app.timeline.document import LabResult, LabSeries
 from app.timeline.facts import LabFact
@@ -15,10 +16,11 @@ from app.timeline.times import Moments, read_times
 from app.timeline.vocabulary import ANALYTES, LAB_CODE_OF, UNITS
 
 _NAMES = (
-    "code", "time", "value", "unit", "upper_limit", "lower_limit", "comparator", "source", "id", "version", "status",
-    "lab", "issued", "code_text",
+    "code", "time", "value", "unit", "upper_limit", "lower_limit", "comparator", "source", "id", "status", "lab",
+    "issued",
 )  # fmt: skip
-_IN_ORDER = itemgetter(*_NAMES)
+_OF_FIELDS = itemgetter(*_NAMES)
+_OF_MODEL = itemgetter(*_NAMES, "version", "code_text")
 _CANONICAL = frozenset(
     (code, unit.spelling)
     for code, analyte in ANALYTES.items()
@@ -29,22 +31,42 @@ _CANONICAL = frozenset(
 _make = partial(tuple.__new__, LabFact)
 
 
-def facts_of_labs(labs: Sequence[LabResult], latest: int, born: int) -> list[LabFact] | None:
-    """The facts of the items of `labs`; `None` if one of them needs a closer look."""
-    (names, times, values, units, uppers, lowers, comparators, sources, numbers, versions, statuses, labs_named,
-     issued, titles) = zip(*map(_IN_ORDER, map(vars, labs)), strict=True)  # fmt: skip
-    if None in values or issued.count(None) < len(values) or titles.count(None) < len(values):
+def facts_of_labs(
+    labs: Sequence[LabResult] | Sequence[Mapping[str, Any]], latest: int, born: int
+) -> list[LabFact] | None:
+    """The facts of the items of `labs`, all given as models, or all as fields that a reader of feeds has checked.
+    `None` if one of them needs a closer look.
+    """
+    rows: Any = labs
+    if isinstance(labs[0], LabResult):
+        *columns, versions, titles = zip(*map(_OF_MODEL, map(vars, rows)), strict=True)
+    else:
+        columns, versions, titles = [*zip(*map(_OF_FIELDS, rows), strict=True)], (None,) * len(labs), ()
+    names, times, values, units, uppers, lowers, comparators, sources, numbers, statuses, labs_named, issued = columns
+    if None in values or titles.count(None) < len(titles):
         return None
     codes = [LAB_CODE_OF[name] for name in names]
     if not _CANONICAL.issuperset(zip(codes, units, strict=True)):
         return None
     of_whom = [lab if source is None else source for source, lab in zip(sources, labs_named, strict=True)]
-    moments = read_times(times, latest, born)
-    if moments is None or _reversed(lowers, uppers):
+    moments, released = read_times(times, latest, born), _released(issued, latest, born)
+    if moments is None or released is None or _reversed(lowers, uppers):
         return None
     identities = _identities(codes, moments, numbers, of_whom)
-    return _facts(identities, of_whom, numbers, versions, statuses, codes, times, moments, values, uppers, lowers,
-                  comparators, units, labs_named)  # fmt: skip
+    return _facts(identities, of_whom, numbers, versions, released, statuses, codes, times, moments, values, uppers,
+                  lowers, comparators, units, labs_named)  # fmt: skip
+
+
+def _released(issued: Sequence[str | None], latest: int, born: int) -> Sequence[int | None] | None:
+    """The instants at which results were issued; `None` if one of them needs a closer look."""
+    given = [text for text in issued if text is not None]
+    if not given:
+        return (None,) * len(issued)
+    moments = read_times(given, latest, born)
+    if moments is None or None in moments.instants:
+        return None
+    instants = iter(moments.instants)
+    return [None if text is None else next(instants) for text in issued]
 
 
 def facts_of_series(series: LabSeries, latest: int, born: int) -> list[LabFact] | None:
@@ -65,8 +87,8 @@ def facts_of_series(series: LabSeries, latest: int, born: int) -> list[LabFact] 
     sources = (source,) * count
     identities = _identities(codes, moments, numbers, sources)
     statuses, comparators = series.statuses or empty, series.comparators or empty
-    return _facts(identities, sources, numbers, empty, statuses, codes, times, moments, series.values, uppers, lowers,
-                  comparators, (series.unit,) * count, (series.lab,) * count)  # fmt: skip
+    return _facts(identities, sources, numbers, empty, empty, statuses, codes, times, moments, series.values, uppers,
+                  lowers, comparators, (series.unit,) * count, (series.lab,) * count)  # fmt: skip
 
 
 def _reversed(lowers: Iterable[float | None], uppers: Iterable[float | None]) -> bool:
@@ -92,6 +114,7 @@ def _facts(
     sources: Sequence[str | None],
     numbers: Sequence[str | None],
     versions: Sequence[int | None],
+    issued: Sequence[int | None],
     statuses: Sequence[str | None],
     codes: Sequence[str],
     times: Sequence[str],
@@ -109,7 +132,7 @@ def _facts(
         *map(
             _make,
             zip(
-                identities, sources, numbers, versions, nothing, [status or "final" for status in statuses], codes,
+                identities, sources, numbers, versions, issued, [status or "final" for status in statuses], codes,
                 times, moments.days, moments.instants, moments.utc, [value + 0.0 for value in values], uppers,
                 [None if lower is None else lower + 0.0 for lower in lowers], comparators, units, nothing, nothing,
                 nothing, labs, strict=False,

@@ -299,4 +299,4 @@ def test_the_order_of_entries_makes_no_other_facts():
 
 def test_entries_keep_the_order_in_which_they_were_sent():
     entries = read_all(bundle(*(post(ck(id=f"ck-{i}")) for i in range(5)))).entries
-    assert [(entry.index, entry.id) for entry in entries] == [(i, f"ck-{i}") for i in range(5)]
+    assert [(entry.at, entry.id) for entry in entries] == [(i, f"ck-{i}") for i in range(5)]

@@ -3,16 +3,18 @@
 import json
 import threading
 
+import jiter
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidDocument, MalformedDocument, TooLarge
 from app.readers import faults
-from app.readers.budget import MOST_TEXTS, MOST_VALUES
+from app.readers.budget import MOST_MEMBERS, MOST_TEXTS, MOST_VALUES
 from app.readers.faults import DEEPEST
 from app.readers.json_timelines import first_pass
 from tests.readers.refusals import all_text, refusal, told
+from tests.repetition import repeats
 
 NAMES = frozenset({"a", "b"})
 
@@ -125,6 +127,24 @@ def test_brackets_in_text_are_no_nesting():
     first_pass(json.dumps({"a": "[" * 100, "b": "}{" * 100}).encode())
     assert isinstance(first(json.dumps({"a": "]" * 100}).encode()[:-1] + b',"b":' + b"[" * 40 + b"]" * 40 + b"}"),
                       MalformedDocument)  # fmt: skip
+
+
+@pytest.mark.parametrize("levels", [DEEPEST, DEEPEST + 1])
+def test_brackets_in_text_hide_no_nesting(levels):
+    body = b'["]",' * levels + b"1" + b',"["]' * levels
+    error = refusal(first_pass, body) if levels > DEEPEST else first_pass(body)
+    assert isinstance(error, MalformedDocument if levels > DEEPEST else list)
+
+
+@pytest.mark.parametrize("around", [b"%s", b"[" + b"{}," * 100 + b"%s]"])
+def test_an_object_has_at_most_1000_members(around):
+    def members(count: int) -> bytes:
+        return around % (b"{%s}" % b",".join(b'"k%d" :1' % number for number in range(count)))
+
+    first_pass(members(MOST_MEMBERS))
+    error = first(members(MOST_MEMBERS + 1))
+    assert isinstance(error, TooLarge)
+    assert told(error) == [("", "too_many")]
 
 
 def test_a_body_of_empty_containers_ends_somewhere():
@@ -240,6 +260,32 @@ JSON = st.recursive(
 def test_ordinary_json_passes(document):
     first_pass(json.dumps(document).encode())
     first_pass(json.dumps(document, ensure_ascii=False, indent=1).encode())
+
+
+MARKS = st.text('"\\[]{}:, a\u00e9', max_size=3).map(json.dumps)
+WRITTEN = st.recursive(
+    MARKS | st.sampled_from(["1", "null", "1e2"]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map(lambda items: f"[{' , '.join(items)}]"),
+        st.lists(st.tuples(MARKS, inner), max_size=4).map(
+            lambda members: f"{{{','.join(f'{name} :{value}' for name, value in members)}}}"
+        ),
+    ),
+    max_leaves=20,
+)
+"""JSON texts; an object may have a key twice."""
+
+
+@given(WRITTEN)
+@settings(max_examples=repeats(300, 3_000))
+def test_a_key_that_is_given_twice_is_found_wherever_the_parser_finds_it(written):
+    for body in (written.encode(), f"[{'[],' * DEEPEST}{written}]".encode()):
+        try:
+            expected = jiter.from_json(body, catch_duplicate_keys=True)
+        except ValueError:
+            assert told(first(body)) == [("", "duplicate_key")]
+        else:
+            assert first_pass(body) == expected
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

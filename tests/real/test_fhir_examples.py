@@ -112,7 +112,7 @@ def test_every_example_has_a_verdict():
 def test_an_example_has_its_verdict(file):
     found = entries((FOLDER / file).read_bytes())
     single = not file.startswith("hl7/Bundle")
-    of_each = [verdicts(entry, f"{entry.place}." if single else f"Bundle.entry[{entry.index}].") for entry in found]
+    of_each = [verdicts(entry, f"{entry.place}." if single else f"Bundle.entry[{entry.at}].") for entry in found]
     assert [verdict for each in of_each for verdict in each] == VERDICTS[file]
 
 
