@@ -46,7 +46,7 @@ from app.timeline.facts import (
     attribute,
     statement_key,
 )
-from app.timeline.result_columns import facts_of_labs, facts_of_series
+from app.timeline.result_columns import LabsByColumn, facts_of_labs, facts_of_series
 from app.timeline.same_facts import PREFIX, Decision, decision_attribute, pair_of
 from app.timeline.times import (
     DATE_FORM,
@@ -170,7 +170,8 @@ class Reading:
     def _labs(self, timeline: Timeline) -> list[LabFact | None]:
         facts: list[LabFact | None] = []
         given: Any = timeline.labs
-        if isinstance(given, tuple) and {*map(type, given)} == {LabResult}:  # a long list can be read only once
+        usual = isinstance(given, tuple) and {*map(type, given)} == {LabResult}  # a long list can be read only once
+        if usual or isinstance(given, LabsByColumn):
             facts += facts_of_labs(given, self.latest, self._born) or ()
         if len(facts) < len(given):
             facts += [self.lab(result, i) for i, result in enumerate(given)]
