@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal, Self
@@ -419,6 +419,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
+@lru_cache(maxsize=1_024)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address or a name."""
     if host == "localhost":

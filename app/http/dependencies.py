@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NoReturn, cast, get_origin
 
@@ -105,12 +106,17 @@ async def _writing(
         Flag,
         Query(description="`true`: the same answer, and nothing is stored.", examples=["true"]),
     ] = "false",
-) -> AsyncIterator[Database]:
+) -> Database:
     database = cast(AppState, request.state.app_state).database
-    if rehearse == "false":
-        begin: Callable[[], Awaitable[Database]] | None = request.scope.get(ONE_TRANSACTION)
-        yield database if begin is None else await begin()
-        return
+    if rehearse == "true":  # FastAPI needs longer for a dependency that is a generator, also if it does nothing
+        ends_with_request: AsyncExitStack = request.scope["fastapi_inner_astack"]
+        return await ends_with_request.enter_async_context(_rehearsing(database, study))
+    begin: Callable[[], Awaitable[Database]] | None = request.scope.get(ONE_TRANSACTION)
+    return database if begin is None else await begin()
+
+
+@asynccontextmanager
+async def _rehearsing(database: Database, study: str) -> AsyncIterator[Database]:
     copied = rehearsal(database, study)
     copy = await run_sync(copied.__enter__)
     try:

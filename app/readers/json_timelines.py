@@ -42,6 +42,7 @@ from app.timeline.document import (
     Timeline,
 )
 from app.timeline.normalize import MOST_FAULTS, SECTIONS, History, Reading, normalise
+from app.timeline.result_columns import labs_by_column
 from app.timeline.vocabulary import WITHDRAWN
 
 __all__ = ["Item", "first_pass", "read_array", "read_item", "read_model", "read_ndjson", "read_timeline", "together"]
@@ -54,6 +55,8 @@ MOST_REFUSED = 1_000
 """Greatest number of refused timelines of one body; with more, all of it is refused."""
 MOST_MODELS = 1_000
 """Greatest number of items of one list of a timeline that are models at the same time. A model needs 1.5 kB."""
+FEWEST_BY_COLUMN = 10
+"""Least number of results of one timeline that are checked by columns."""
 MOST_BYTES = 1_000_000
 """Greatest size in bytes of a document without timelines; a large protocol has about ten thousand."""
 LONGEST_READ = 1_000
@@ -282,15 +285,21 @@ def _read(document: Any, latest: int, who: Who | None) -> History:  # noqa: ANN4
 
 
 def _timeline(document: dict[str, Any]) -> Timeline:
-    """The model of a parsed timeline. The items of its long lists are checked when they are read."""
-    long = {
+    """The model of a parsed timeline. The items of its long lists are checked when they are read, and many results with
+    the same fields by columns.
+    """
+    apart: dict[str, Any] = {
         name: LongList(model, items)
         for name, model in ITEMS.items()
         if isinstance(items := document.get(name), list) and len(items) > MOST_MODELS
     }
-    if not long:
+    labs = document.get("labs")
+    if isinstance(labs, list) and FEWEST_BY_COLUMN <= len(labs) <= MOST_MODELS:
+        by_column = labs_by_column(labs)
+        apart |= {} if by_column is None else {"labs": by_column}
+    if not apart:
         return Timeline.model_validate(document)
-    return Timeline.model_validate(document | dict.fromkeys(long, ())).model_copy(update=long)
+    return Timeline.model_validate(document | dict.fromkeys(apart, ())).model_copy(update=apart)
 
 
 def _history(timeline: Timeline, latest: int, who: Who | None) -> History:

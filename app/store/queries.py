@@ -6,7 +6,7 @@ directly. `engine.py` translates the errors of the driver, where it opens the tr
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from itertools import chain, count
 from typing import Any, cast
 
 from sqlalchemy import Connection, Dialect, Table
@@ -17,6 +17,8 @@ Row = tuple[Any, ...]
 
 COPY_FROM = 5
 """From this number of rows on, COPY is faster on PostgreSQL than one INSERT for each row."""
+ROWS_TOGETHER = 50
+"""The number of rows of one INSERT on SQLite. The driver lets other threads run at each statement."""
 
 _STREAMS = count()
 
@@ -169,11 +171,20 @@ class Insertion:
             with driver.copy(self._text("copy", kept, connection.dialect)) as copy:
                 for row in rows:
                     copy.write_row(row)
-        elif len(rows) == 1:  # psycopg would begin a pipeline for `executemany`, which needs more round trips
-            cursor.execute(self._text(connection.dialect.name, kept, connection.dialect), rows[0])
         else:
-            cursor.executemany(self._text(connection.dialect.name, kept, connection.dialect), rows)
+            whole = len(rows) // ROWS_TOGETHER * ROWS_TOGETHER if connection.dialect.name == "sqlite" else 0
+            for first in range(0, whole, ROWS_TOGETHER):
+                values = tuple(chain.from_iterable(rows[first : first + ROWS_TOGETHER]))
+                cursor.execute(self._text("together", kept, connection.dialect), values)
+            self._send_each(cursor, self._text(connection.dialect.name, kept, connection.dialect), rows[whole:])
         cursor.close()
+
+    @staticmethod
+    def _send_each(cursor: Any, text: str, rows: Sequence[Row]) -> None:  # noqa: ANN401 - of either driver
+        if len(rows) == 1:  # psycopg would begin a pipeline for `executemany`, which needs more round trips
+            cursor.execute(text, rows[0])
+        elif rows:
+            cursor.executemany(text, rows)
 
     def _text(self, form: str, kept: tuple[int, ...], dialect: Dialect) -> str:
         text = self._texts.get((form, kept))
@@ -189,7 +200,12 @@ class Insertion:
         clause = self._table.insert().inline().values({name: bindparam(name) for name in names})
         compiled = _compile(clause, dialect)
         assert compiled.positiontup == names  # noqa: S101 - Core keeps the order of the table
-        return str(compiled)
+        text = str(compiled)
+        if form == "together":
+            row = f"({', '.join('?' * len(names))})"
+            assert text.endswith(f" VALUES {row}")  # noqa: S101 - the text of SQLAlchemy for SQLite
+            text += f", {row}" * (ROWS_TOGETHER - 1)
+        return text
 
 
 def _whole(flags: Sequence[Any]) -> list[int | None]:

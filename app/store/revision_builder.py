@@ -119,6 +119,7 @@ class RevisionBuilder:
         self.key: int = row[0]
         self.secret: bytes = keys_of(connection).unlock(row[1])
         self.people: dict[str, PatientState] = {}
+        self._looked_up: set[str] = set()
         self._erased: set[str] = set()
         self._new_patients: list[PatientState] = []
         self._insertions: dict[str, list[tuple[int, list[Assertion]]]] = {}
@@ -154,7 +155,8 @@ class RevisionBuilder:
 
     def load_patients(self, ids: Iterable[str]) -> None:
         """Read which of these patients the study knows, and which it has erased."""
-        unread = sorted({patient for patient in ids if patient not in self.people})
+        unread = sorted({patient for patient in ids if patient not in self.people} - self._looked_up)
+        self._looked_up.update(unread)
         if (origin := origin_of(self.connection)) is not None:
             origin.bring_patients(self.connection, unread)
         for chunk in filled(unread):

@@ -57,11 +57,7 @@ def count_arrived(
 
 def _sources(history: History) -> dict[str | None, int]:
     """The number of facts of each source."""
-    found: dict[str | None, int] = {}
-    for _, facts in history.kinds():
-        for fact in facts:
-            found[fact.source] = found.get(fact.source, 0) + 1
-    return found
+    return Counter(fact.source for _, facts in history.kinds() for fact in facts)
 
 
 def _of_line(line: ReceiptLine, sender: str, format: str) -> Iterator[Arrival]:

@@ -46,7 +46,7 @@ from app.timeline.facts import (
     attribute,
     statement_key,
 )
-from app.timeline.result_columns import facts_of_labs, facts_of_series
+from app.timeline.result_columns import LabsByColumn, facts_of_labs, facts_of_series
 from app.timeline.same_facts import PREFIX, Decision, decision_attribute, pair_of
 from app.timeline.times import (
     DATE_FORM,
@@ -173,7 +173,7 @@ class Reading:
         facts: list[LabFact | None] = []
         given: Any = timeline.labs
         many = isinstance(given, tuple) and len(given) > FEW  # another list is long, and can be read only once
-        if many and len({*map(type, given)}) == 1:
+        if isinstance(given, LabsByColumn) or (many and len({*map(type, given)}) == 1):
             facts += facts_of_labs(given, self.latest, self._born) or ()
         if len(facts) < len(given):
             facts += [self.lab(result, i) for i, result in enumerate(given)]

@@ -4,13 +4,16 @@ Where a result needs a closer look, there are no facts, and `normalize.Reading` 
 the same facts, and only that one finds faults.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 from itertools import repeat
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any
 
-from app.timeline.document import LabResult, LabSeries
+from pydantic import BaseModel, create_model
+
+from app.timeline.document import Document, LabResult, LabSeries, Many
 from app.timeline.facts import LabFact
 from app.timeline.times import Moments, read_times
 from app.timeline.vocabulary import ANALYTES, LAB_CODE_OF, UNITS
@@ -31,17 +34,62 @@ _CANONICAL = frozenset(
 _make = partial(tuple.__new__, LabFact)
 
 
+@dataclass(frozen=True, slots=True)
+class LabsByColumn:
+    """Items of `labs` with the same fields, checked by columns. An item is made a model when somebody asks for it."""
+
+    items: Sequence[dict[str, Any]]
+    columns: Mapping[str, Sequence[Any] | None]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[LabResult]:
+        return map(LabResult.model_validate, self.items)
+
+
+def labs_by_column(items: Sequence[Any]) -> LabsByColumn | None:
+    """Parsed items by columns; `None` if their fields differ or something is wrong with one of them.
+
+    To check a column takes a quarter of the time of as many models.
+    """
+    try:
+        names = tuple(items[0])
+        if {*map(len, items)} != {len(names)}:
+            return None
+        columns = zip(*map(itemgetter(*names), items), strict=True)
+        checked = _model_of_columns().model_validate(dict(zip(names, columns, strict=True)))
+    except (LookupError, TypeError, ValueError):
+        return None
+    return LabsByColumn(items, vars(checked))
+
+
+@cache
+def _model_of_columns() -> type[BaseModel]:
+    """The fields of `LabResult`, each as a list of values. It is made when it is needed: so the start is faster."""
+    fields: dict[str, Any] = {}
+    for name, field in LabResult.model_fields.items():
+        element: Any = field.annotation
+        for mark in field.metadata:
+            element = Annotated[element, mark]
+        fields[name] = (Many[element], ...) if field.is_required() else (Many[element] | None, None)
+    return create_model("Columns", __base__=Document, **fields)
+
+
 def facts_of_labs(
-    labs: Sequence[LabResult] | Sequence[Mapping[str, Any]], latest: int, born: int
+    labs: Sequence[LabResult] | Sequence[Mapping[str, Any]] | LabsByColumn, latest: int, born: int
 ) -> list[LabFact] | None:
-    """The facts of the items of `labs`, all given as models, or all as fields that a reader of feeds has checked.
-    `None` if one of them needs a closer look.
+    """The facts of the items of `labs`: all given as models, all as fields that a reader of feeds has checked, or by
+    column. `None` if one of them needs a closer look.
     """
     rows: Any = labs
-    if isinstance(labs[0], LabResult):
+    nothing = (None,) * len(labs)
+    if isinstance(rows, LabsByColumn):
+        *columns, versions, titles = (nothing if each is None else each for each in _OF_MODEL(rows.columns))
+    elif isinstance(rows[0], LabResult):
         *columns, versions, titles = zip(*map(_OF_MODEL, map(vars, rows)), strict=True)
     else:
-        columns, versions, titles = [*zip(*map(_OF_FIELDS, rows), strict=True)], (None,) * len(labs), ()
+        columns, versions, titles = [*zip(*map(_OF_FIELDS, rows), strict=True)], nothing, nothing
     names, times, values, units, uppers, lowers, comparators, sources, numbers, statuses, labs_named, issued = columns
     if None in values or titles.count(None) < len(titles):
         return None

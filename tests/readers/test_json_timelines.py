@@ -283,7 +283,7 @@ def test_a_byte_order_mark_before_a_document_an_array_or_any_line_is_no_part_of_
 
 
 @pytest.mark.parametrize("faulty", [{}, {"value": None}, {"unit": "parsec", "more": 1}, {"code": 7}, {"time": "2005"}])
-def test_a_long_list_is_read_as_a_short_one(faulty, monkeypatch):
+def test_a_long_list_and_one_by_columns_are_read_as_a_short_one(faulty, monkeypatch):
     text = as_bytes(document(labs=[lab(time=f"2005-03-{day:02}") for day in range(1, 20)] + [lab() | faulty]))
 
     def read():
@@ -293,7 +293,10 @@ def test_a_long_list_is_read_as_a_short_one(faulty, monkeypatch):
             return list(refused.faults)
         return found, [found.place("labs", i) for i in range(len(found.labs))]
 
+    by_columns = read()
+    monkeypatch.setattr(json_timelines, "FEWEST_BY_COLUMN", 100)
     short = read()
+    assert by_columns == short
     monkeypatch.setattr(json_timelines, "MOST_MODELS", 3)
     assert read() == short
 

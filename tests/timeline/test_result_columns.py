@@ -5,12 +5,13 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from app.readers import contract
 from app.timeline import normalize
 from app.timeline.document import LabResult, Timeline
 from app.timeline.normalize import Reading
-from app.timeline.result_columns import facts_of_labs, facts_of_series
+from app.timeline.result_columns import facts_of_labs, facts_of_series, labs_by_column
 from app.timeline.times import Moment, read_time, read_times
 from tests.repetition import repeats
 
@@ -101,6 +102,49 @@ def test_results_by_columns_are_the_results_one_by_one(document):
         assert found == (read(timeline), read(timeline.model_copy(update={"labs": by_readers})))
     finally:
         normalize.facts_of_labs, normalize.facts_of_series = columns
+
+
+@settings(max_examples=repeats(300, 2000), deadline=None)
+@given(_DOCUMENTS)
+def test_results_that_are_checked_by_columns_are_the_same_results(document):
+    timeline = Timeline.model_validate_json(json.dumps(document))
+    by_column = labs_by_column(json.loads(json.dumps(document["labs"])))
+    assert (by_column is None) == (not document["labs"])
+    if by_column is not None:
+        assert read(timeline.model_copy(update={"labs": by_column})) == read(timeline)
+
+
+_ANYTHING = st.sampled_from([
+    None, True, 0, -1, 1.5, 2, 1e7, 1e8, 2**53, 2**60, "", "A", "CK", "<", "final", "x y", "x" * 33, "y" * 65,
+    "z" * 201, "\x7f", "2005-03-16", ["A"], {"A": 1},
+])  # fmt: skip
+_FIELDS = st.sampled_from([*LabResult.model_fields, "more"])
+_USUAL = {"code": "CK", "time": "2005-03-16", "value": 7, "unit": "U/L"}
+
+
+@settings(max_examples=repeats(300, 2000), deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from([*LabResult.model_fields, "more"]), _ANYTHING, max_size=2),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from([None, 1, "labs", ["code", "time"], {}]),
+)
+def test_a_column_is_accepted_exactly_where_each_of_its_items_is(changes, other):
+    def accepted(item):
+        try:
+            LabResult.model_validate(item)
+        except ValidationError:
+            return False
+        return True
+
+    names = dict.fromkeys(name for change in changes for name in change)
+    items = [_USUAL | names | change for change in changes]
+    assert (labs_by_column(items) is not None) == all(map(accepted, items))
+    assert labs_by_column([*items, other]) is None
+    assert labs_by_column([other, *items]) is None
+    assert labs_by_column([*items, {"code": "CK"}]) is None
 
 
 def test_the_usual_results_are_read_by_columns():
