@@ -83,7 +83,7 @@ def facts_of_labs(
     column. `None` if one of them needs a closer look.
     """
     rows: Any = labs
-    nothing = (None,) * len(labs)
+    nothing: Any = (None,) * len(labs)
     if isinstance(rows, LabsByColumn):
         *columns, versions, titles = (nothing if each is None else each for each in _OF_MODEL(rows.columns))
     elif isinstance(rows[0], LabResult):
