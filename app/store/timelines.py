@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from operator import itemgetter
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Erased, NotFound, PreconditionFailed
@@ -24,7 +24,18 @@ from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
-from app.timeline.cohort import REQUIRED, TABLES, Cohort, Piece, Row, Words, content_of, patient_row, rows_of_facts
+from app.timeline.cohort import (
+    REQUIRED,
+    TABLES,
+    Cohort,
+    Piece,
+    Row,
+    Words,
+    columns_of,
+    content_of,
+    patient_row,
+    rows_of_facts,
+)
 from app.timeline.document import ITEMS, Sourced
 from app.timeline.facts import (
     FACT_TYPES,
@@ -40,7 +51,7 @@ from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
 from app.timeline.number_rule import standing
 from app.timeline.same_facts import KIND_OF, PREFIX, Decision, counted, decisions_in
-from app.timeline.source_facts import Source, Sources, address, address_of, aligned, aligned_facts, words_of
+from app.timeline.source_facts import Source, Sources, addresses, aligned, aligned_facts, words_of
 from app.timeline.times import day_text, instant_text
 
 PERSONS_WITH_SOURCES, FIRST_PERSONS = 200, 20
@@ -404,7 +415,7 @@ def _part(
 ) -> tuple[Cohort, Sources]:
     """The cohort of some neighbouring persons without merged records, and its sources.
 
-    Rows are brought into the order of their addresses first, so that of equal ones the first has the first address.
+    Of equal rows the first has the first address.
     """
     between = (study, revision, names[0], names[-1])
     place = {name: number for number, name in enumerate(names)}
@@ -412,26 +423,27 @@ def _part(
     for record, name, value in _ATTRIBUTES_BETWEEN.rows(connection, *between):
         attributes[record][name] = value
     tables: dict[str, Any] = {}
-    addresses: dict[str, Words] = {}
+    found_at: dict[str, Words] = {}
     apart = dict.fromkeys(decided_persons(attributes), ())
     keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision)) if apart else {}
     for kind, table in TABLES.items():
-        facts = [
-            (address_of(kind, record, content, number, source, _time_text(time)), (record, *content))
-            for record, number, source, time, *content in _SOURCES_BETWEEN[kind].rows(connection, *between)
-            if record not in apart
-        ]
-        facts += [
-            (address(kind, source), (source.person, *source.content))
-            for source in _of_persons(connection, revision, kind, keys, apart, zone)
-        ]
-        facts.sort(key=itemgetter(0))
-        tables[kind], order = table.in_order([row for _, row in facts], place, zone)
-        addresses[kind] = words_of([address for address, _ in facts])[order]
+        facts = _SOURCES_BETWEEN[kind].rows(connection, *between)
+        if apart:
+            decided = _of_persons(connection, revision, kind, keys, apart, zone)
+            facts = [fact for fact in facts if fact[0] not in apart]
+            facts += [(each.record, each.id, each.source, each.time, *each.content) for each in decided]
+        record, number, source, time, *content = columns_of(facts, 4 + len(_CONTENT[kind]))
+        if kind == "medications":
+            time = [_time_text(day) for day in time]
+        where = addresses(kind, record, number, source, time, content)
+        rank = np.empty(len(where), dtype=np.int64)
+        rank[sorted(range(len(where)), key=where.__getitem__)] = np.arange(len(where))
+        tables[kind], order = table.in_order(record, content, place, zone, rank)
+        found_at[kind] = words_of(where)[order]
     people = tuple(patient_row(name, attributes[name]) for name in names)
     return (
         Cohort(people, **tables, zoned=zone is not None),
-        Sources(**addresses, records=tuple((name,) for name in names)),
+        Sources(**found_at, records=tuple((name,) for name in names)),
     )
 
 

@@ -82,20 +82,29 @@ def end_address(record: str) -> str:
 
 def address(kind: str, source: Source) -> str:
     """The address of one fact."""
-    return address_of(kind, source.record, source.content, source.id, source.source, source.time)
+    content = [[cell] for cell in source.content]
+    return addresses(kind, [source.record], [source.id], [source.source], [source.time], content)[0]
 
 
-def address_of(
-    kind: str, record: str, content: Sequence[Any], number: str | None, source: str | None, time: str | None
-) -> str:
-    """The address of a fact with these fields."""
-    place = _PLACE[kind]
-    code = f"/{content[place['code']]}" if "code" in place else ""
-    home = f"{record}/{SECTIONS[kind]}{code}"
-    if number is not None:
-        return f"{home}/id:{number}/{source or ''}"
-    rest = content[place[_NAMED_BY[kind]]] if kind in _NAMED_BY else source
-    return f"{home}/at:{time or ''}/{rest or ''}"
+def addresses(
+    kind: str,
+    records: Sequence[str],
+    numbers: Sequence[str | None],
+    sources: Sequence[str | None],
+    times: Sequence[str | None],
+    content: Sequence[Sequence[Any]],
+) -> list[str]:
+    """The addresses of facts of one kind, whose fields are given as columns."""
+    place, section = _PLACE[kind], SECTIONS[kind]
+    codes = content[place["code"]] if "code" in place else [""] * len(records)
+    home = {code: f"{section}/{code}" if code else section for code in set(codes)}
+    rests = content[place[_NAMED_BY[kind]]] if kind in _NAMED_BY else sources
+    return [
+        f"{record}/{home[code]}/at:{time or ''}/{rest or ''}"
+        if number is None
+        else f"{record}/{home[code]}/id:{number}/{source or ''}"
+        for record, code, number, source, time, rest in zip(records, codes, numbers, sources, times, rests, strict=True)
+    ]
 
 
 def aligned(cohort: Cohort, found: Mapping[str, Iterable[Source]], merged: Mapping[str, Sequence[str]]) -> Sources:
