@@ -75,7 +75,7 @@ def csv_parts(description: DatasetDescription, pieces: Iterable[Dataset]) -> Ite
     yield b"".join(map(str.encode, as_csv([Dataset(description, ((),) * len(description.variables))])))
     for piece in pieces:
         if arrow_lines.is_installed():
-            yield arrow_lines.lines(piece)
+            yield from arrow_lines.lines(piece)
         else:
             yield "".join(itertools.islice(as_csv([piece]), 1, None)).encode()
 

@@ -18,6 +18,7 @@ from app.timeline.cohort import Floats
 
 SMALLEST, GREATEST = 1e-4, 1e10
 """From the one up to the other Arrow prints numbers without an exponent, in the fewest digits, as `digits` does."""
+PART_BYTES = 1_000_000
 FEW = 8
 """Cells of a column are written together where on average at least so many are equal."""
 
@@ -27,18 +28,19 @@ def is_installed() -> bool:
     return find_spec("pyarrow") is not None
 
 
-def lines(piece: Dataset) -> bytes:
-    """The lines of a piece, without the names of its columns."""
+def lines(piece: Dataset) -> Iterator[bytes]:
+    """The lines of a piece, without the names of its columns, in parts of so many bytes as a cache holds."""
     from pyarrow import compute
 
     if not len(piece):
-        return b""
+        return
     empty = {"null_handling": "replace", "null_replacement": ""}
     *cells, last = _strings(piece.columns)
     ended = compute.binary_join_element_wise(last, "", "\r\n", **empty)
     written = compute.binary_join_element_wise(*cells, ended, ",", **empty)
     content, ends = written.buffers()[2], np.frombuffer(written.buffers()[1], dtype=np.int32)
-    return memoryview(content)[: int(ends[len(piece)])].tobytes()
+    for begin in range(0, int(ends[len(piece)]), PART_BYTES):
+        yield content[begin : min(begin + PART_BYTES, int(ends[len(piece)]))].to_pybytes()
 
 
 def _strings(columns: Sequence[Column]) -> Iterator[Any]:
