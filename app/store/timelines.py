@@ -372,8 +372,13 @@ def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort
 
     The cohort must come from this study at this revision and from the same transaction. Analyses do not read sources.
     """
+    study = study_key(connection, study_id)
+    if _unmerged(connection, study, revision):
+        joined = Sources.joined([found for _, found in cohorts_with_sources(connection, study_id, revision)])
+        if any(len(getattr(joined, kind)) != len(getattr(cohort, kind)) for kind in TABLES):
+            raise LookupError("the cohort is not of this study at this revision")
+        return joined
     with gc_paused():
-        study = study_key(connection, study_id)
         keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
         links = {record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}
         merged = persons(links, keys)
@@ -398,8 +403,8 @@ def cohorts_with_sources(connection: Connection, study_id: str, revision: int) -
     study. A study with merged records is one part.
     """
     study = study_key(connection, study_id)
-    names: list[str] = sorted(name for name, _ in _PATIENTS.rows(connection, study, revision))
-    if not names or _LINKS.row(connection, study, revision):
+    names = _unmerged(connection, study, revision)
+    if not names:
         whole = cohort(connection, study_id, revision)
         yield whole, sources(connection, study_id, revision, whole)
         return
@@ -408,6 +413,12 @@ def cohorts_with_sources(connection: Connection, study_id: str, revision: int) -
         with gc_paused():
             part = _part(connection, study, revision, names[first:stop], zone)
         yield part
+
+
+def _unmerged(connection: Connection, study: int, revision: int) -> list[str]:
+    """The patients of a study in the order of the cohort; nobody if records were merged."""
+    merged = _LINKS.row(connection, study, revision)
+    return [] if merged else sorted(name for name, _ in _PATIENTS.rows(connection, study, revision))
 
 
 def _part(

@@ -17,11 +17,12 @@ at `RECORD/ended`.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.timeline.cohort import TABLES, Cohort, Words, cells
+from app.timeline.cohort import TABLES, Cohort, Words, cells, columns_of
 from app.timeline.facts import READ_BY_ANALYSES
 from app.timeline.normalize import SECTIONS
 
@@ -64,6 +65,12 @@ class Sources:
     events: Words
     records: tuple[tuple[str, ...], ...]
 
+    @classmethod
+    def joined(cls, parts: Sequence["Sources"]) -> "Sources":
+        """The sources of neighbouring parts of a cohort as one."""
+        columns = {kind: np.concatenate([getattr(part, kind) for part in parts]) for kind in KINDS}
+        return cls(**columns, records=tuple(chain.from_iterable(part.records for part in parts)))
+
     def between(self, cohort: Cohort, first: int, stop: int) -> "Sources":
         """The part for the patients with numbers from `first` to `stop` - 1 of this cohort."""
         columns = {kind: getattr(self, kind)[getattr(cohort, kind).rows_between(first, stop)] for kind in KINDS}
@@ -78,12 +85,6 @@ def patient_address(record: str) -> str:
 def end_address(record: str) -> str:
     """The address of the end of participation in a record."""
     return f"{record}/ended"
-
-
-def address(kind: str, source: Source) -> str:
-    """The address of one fact."""
-    content = [[cell] for cell in source.content]
-    return addresses(kind, [source.record], [source.id], [source.source], [source.time], content)[0]
 
 
 def addresses(
@@ -135,9 +136,12 @@ def aligned_facts(kind: str, cohort: Cohort, found: Iterable[Source]) -> list[tu
     Raises `LookupError` if a row does not come from any of these facts.
     """
     waiting: dict[Content, list[tuple[str, str | None]]] = {}
-    for source in found:
-        fact = address(kind, source), source.time
-        waiting.setdefault((source.person, *_comparable(kind, source.content, cohort.zoned)), []).append(fact)
+    every = list(found)
+    content = columns_of([source.content for source in every], len(READ_BY_ANALYSES[kind]))
+    record, number, sender, time = columns_of([(each.record, each.id, each.source, each.time) for each in every], 4)
+    for source, where in zip(every, addresses(kind, record, number, sender, time, content), strict=True):
+        key = source.person, *_comparable(kind, source.content, cohort.zoned)
+        waiting.setdefault(key, []).append((where, source.time))
     for facts in waiting.values():
         facts.sort(key=lambda fact: fact[0], reverse=True)
     return [waiting[key].pop() for key in _rows(kind, cohort)]
