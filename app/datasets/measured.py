@@ -7,24 +7,25 @@ import numpy as np
 from app.datasets.parquet import days_since
 from app.derive.analysis_values import AnalysisValues, after_death, post_dose_on_day_0
 from app.derive.ck_normality import UNKNOWN, borrow_limits, normality
-from app.derive.per_patient import first_reason, included, pick_int
+from app.derive.per_patient import first_true, pick_int
 from app.derive.study import DerivedStudy
 from app.derive.visits import side_of_window
 from app.timeline.cohort import NO_TIME, Assessments, Bools, Floats, Ints, Labs, Words
 from app.timeline.source_facts import Sources
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
-DUPLICATE, NOT_NEAREST, OUTSIDE = "duplicate_draw", "not_nearest", "outside_windows"
 REASONS = {
     "not_treated": "the patient has no day 0",
     "scale_not_declared": "the protocol declares no scale for the score",
     "scale_mismatch": "the score is of another scale than the protocol's",
     "after_death": "it is dated after the day of death",
     "day_0_post_dose": "it was taken on day 0 after the infusion began",
-    DUPLICATE: "another value of that day is used",
-    NOT_NEAREST: "another value of its window is nearer to the target, or as near and later",
-    OUTSIDE: "it lies in no window",
+    "duplicate_draw": "another value of that day is used",
+    "not_nearest": "another value of its window is nearer to the target, or as near and later",
+    "outside_windows": "it lies in no window",
 }
+"""In the order in which they are looked at."""
+REASON_CODES = (None, *REASONS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ class Measured:
     with, `known` its normality. `borrowed`: the upper limit was sent with another result. `usable`: the rows that
     analyses may use, one for each patient and day. `chosen`: the usable rows that stand for a visit. `week`: the week
     in whose window a row lies, 0 for the baseline only, or `NO_TIME`. `base` and `base_known` are `point` and `known`
-    of the patient's baseline.
+    of the patient's baseline. `reason` is a place in `REASON_CODES`.
     """
 
     patient: Ints
@@ -54,7 +55,7 @@ class Measured:
     week: Ints
     base: Floats
     base_known: Ints
-    reason: tuple[str | None, ...]
+    reason: Ints
 
 
 def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
@@ -75,15 +76,10 @@ def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
         baseline[used.row[rows[0][rows[0] >= 0]]] = True
         base = used.at(rows[0])
         base_known = pick_int(normality(used), rows[0], UNKNOWN)
-        in_reach = included(first_reason(left_out, len(table)))
+        in_reach = first_true(left_out, len(table)) == 0
         week = _weeks(study, records.day, in_reach & ~baseline)
         week[baseline] = 0
-    reasons = (
-        *left_out,
-        (DUPLICATE, ~usable),
-        (NOT_NEAREST, ~chosen & (week != NO_TIME)),
-        (OUTSIDE, ~chosen),
-    )
+    reasons = (*left_out, ~usable, ~chosen & (week != NO_TIME), ~chosen)
     return Measured(
         patient=table.patient,
         date=table.day,
@@ -101,7 +97,7 @@ def measured(study: DerivedStudy, sources: Sources, measure: str) -> Measured:
         week=week,
         base=base[table.patient],
         base_known=base_known[table.patient],
-        reason=first_reason(reasons, len(table)),
+        reason=first_true(reasons, len(table)),
     )
 
 
@@ -143,10 +139,10 @@ def _borrowed(table: Labs | Assessments, records: AnalysisValues) -> Bools:
     return np.isnan(own) & ~np.isnan(records.upper_limit)
 
 
-def _left_out(
-    study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats
-) -> tuple[tuple[str, Bools], ...]:
-    """Why a row may not be used, except for another value of its day; `derive.analysis_values` leaves out the same."""
+def _left_out(study: DerivedStudy, measure: str, table: Labs | Assessments, value: Floats) -> tuple[Bools, ...]:
+    """Which rows may not be used for each of the `REASONS` before another value of its day; `derive.analysis_values`
+    leaves out the same.
+    """
     exposure, no_row = study.exposure, np.zeros(len(table), dtype=np.bool_)
     mismatch = undeclared = no_row
     if not isinstance(table, Labs):
@@ -158,11 +154,11 @@ def _left_out(
             undeclared = ~no_row
     day0, instant0 = exposure.day0[table.patient], exposure.instant0[table.patient]
     return (
-        ("not_treated", ~exposure.treated[table.patient]),
-        ("scale_not_declared", undeclared),
-        ("scale_mismatch", mismatch),
-        ("after_death", after_death(table, study.cohort)),
-        ("day_0_post_dose", post_dose_on_day_0(table.day, table.instant, day0, instant0)),
+        ~exposure.treated[table.patient],
+        undeclared,
+        mismatch,
+        after_death(table, study.cohort),
+        post_dose_on_day_0(table.day, table.instant, day0, instant0),
     )
 
 

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from app import SOFTWARE
 from app.access.study_answers import Workplace
-from app.datasets.measured import REASONS, Measured, measured
+from app.datasets.measured import REASON_CODES, REASONS, Measured, measured
 from app.datasets.parameters import PARAMETERS
 from app.datasets.parquet import integers, numbers
 from app.derive.ck_normality import ABNORMAL, NORMAL
@@ -165,7 +165,7 @@ def _patients(study: DerivedStudy, rows: Measured, times: list[str]) -> tuple[Pa
         "usable": rows.usable.tolist(),
         "baseline": rows.baseline.tolist(),
         "week": integers(rows.week),
-        "reason": list(rows.reason),
+        "reason": [REASON_CODES[place] for place in rows.reason.tolist()],
         "fact": rows.address.tolist(),
     }
     bounds = np.searchsorted(rows.patient, np.arange(len(study.cohort) + 1)).tolist()

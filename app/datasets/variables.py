@@ -9,11 +9,13 @@ import numpy as np
 from pydantic import Field
 
 from app.estimate.results import Result
-from app.timeline.cohort import Floats, Ints
+from app.timeline.cohort import NO_TIME, Floats, Ints
 
 Datum = str | int | float | date | None
 """The value of one cell of a dataset; `None` is a missing value."""
 Column = Sequence[Datum]
+NEAR = 4
+"""So many whole numbers for each value may lie between the least and the greatest one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,25 @@ class NumberColumn(Sequence[Datum]):
 
     def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 - a cell, or some of them
         return list(self)[at]
+
+
+def distinct(values: Ints) -> tuple[Ints, Ints]:
+    """The different values in ascending order, and the place of each value among them, as `np.unique` finds them.
+
+    Nothing is sorted where they lie near each other, apart from `NO_TIME`.
+    """
+    there = values[values != NO_TIME]
+    low, high = (int(there.min()), int(there.max())) if len(there) else (0, 0)
+    if high - low > NEAR * len(values):
+        return np.unique(values, return_inverse=True)
+    shifted = np.maximum(values, low - 1) - (low - 1)
+    seen = np.zeros(high - low + 2, dtype=np.bool_)
+    seen[shifted] = True
+    found = np.flatnonzero(seen) + low - 1
+    place = (np.cumsum(seen) - 1)[shifted]
+    if seen[0]:
+        found[0] = NO_TIME
+    return found, place
 
 
 VariableType = Literal["text", "integer", "number", "date"]

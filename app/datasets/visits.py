@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.datasets.measured import REASONS, Measured, measured, measures_of
+from app.datasets.measured import REASON_CODES, REASONS, Measured, measured, measures_of
 from app.datasets.parameters import (
     EFFFL,
     IDENTIFIERS,
@@ -20,7 +20,17 @@ from app.datasets.parameters import (
     in_sequence,
 )
 from app.datasets.parquet import adam_days, dates, integers
-from app.datasets.variables import CodedColumn, Column, Dataset, DatasetDescription, Datum, NumberColumn, adam, ours
+from app.datasets.variables import (
+    CodedColumn,
+    Column,
+    Dataset,
+    DatasetDescription,
+    Datum,
+    NumberColumn,
+    adam,
+    distinct,
+    ours,
+)
 from app.derive.ck_normality import ABNORMAL, NORMAL, UNKNOWN
 from app.derive.exact_comparison import difference, ln_ratio
 from app.derive.visits import side_of_window
@@ -105,7 +115,6 @@ DESCRIPTION = DatasetDescription(
 
 _PARAMETERS = [PARAMETERS["CK"], LOG_CK, *(each for name, each in PARAMETERS.items() if name != "CK")]
 """Every parameter in the order of PARAMN."""
-_REASONS = (None, *REASONS)
 
 Block = dict[str, NDArray[Any]]
 """Rows of one parameter: a column of each number and code that the columns of the dataset are made from."""
@@ -114,25 +123,26 @@ Block = dict[str, NDArray[Any]]
 def adeff(origin: Origin) -> Dataset:
     """The dataset, ordered by patient, parameter and day."""
     blocks: list[Block] = []
+    addresses: list[str] = []
     present = set(measures_of(origin.study))
     for measure in PARAMETERS:
         if measure in present or measure == "CK":
             rows = measured(origin.study, origin.sources, measure)
-            blocks.append(_sent(rows, _PARAMETERS.index(PARAMETERS[measure])))
+            blocks.append(_sent(rows, _PARAMETERS.index(PARAMETERS[measure]), len(addresses)))
+            addresses += rows.address.tolist()
             if measure == "CK":
                 blocks.append(_logarithms(blocks[-1], np.flatnonzero(rows.point > 0)))
     order = np.argsort(np.concatenate([block["patient"] for block in blocks]), kind="stable")
     every = {name: np.concatenate([block[name] for block in blocks])[order] for name in blocks[0]}
-    return Dataset.of(DESCRIPTION, _columns(origin, every))
+    return Dataset.of(DESCRIPTION, _columns(origin, every, addresses))
 
 
-def _sent(rows: Measured, parameter: int) -> Block:
-    """The rows of the values that were sent."""
+def _sent(rows: Measured, parameter: int, before: int) -> Block:
+    """The rows of the values that were sent; so many addresses are those of rows `before` them."""
     size = len(rows.patient)
     change = difference(rows.point, rows.base)
     with np.errstate(over="ignore"):
         relative = np.divide(100 * change, rows.base, out=np.full(size, np.nan), where=rows.base != 0)
-    reasons = map(_REASONS.index, rows.reason)
     return {
         "patient": rows.patient,
         "parameter": np.full(size, parameter),
@@ -146,14 +156,14 @@ def _sent(rows: Measured, parameter: int) -> Block:
         "baseline": rows.baseline,
         "chosen": rows.chosen,
         "usable": rows.usable,
-        "reason": np.fromiter(reasons, dtype=np.int64, count=size),
+        "reason": rows.reason,
         "value": rows.value,
         "sign": rows.comparator,
         "comparator": rows.comparator,
         "limit": rows.upper_limit,
         "known": rows.known,
         "base_known": rows.base_known,
-        "address": rows.address,
+        "address": np.arange(before, before + size),
     }
 
 
@@ -177,9 +187,8 @@ def _logarithms(sent: Block, positive: Ints) -> Block:
     }
 
 
-def _columns(origin: Origin, rows: Block) -> dict[str, Column]:
+def _columns(origin: Origin, rows: Block, addresses: list[str]) -> dict[str, Column]:
     patient = rows["patient"]
-    size = len(patient)
     sequence = np.array(in_sequence(patient), dtype=np.int64)
     day, (ady, ady0) = _distinct(rows["day"], lambda days: (integers(adam_days(days)), integers(days)))
     week, visits = _distinct(rows["week"], lambda weeks: _visits(origin, weeks))
@@ -210,12 +219,12 @@ def _columns(origin: Origin, rows: Block) -> dict[str, Column]:
         "AWTDIFF": CodedColumn(differences, away),
         "ANL01FL": _yes(rows["chosen"]),
         "ANL02FL": _yes(rows["usable"]),
-        "ANLREAS": CodedColumn(_REASONS, rows["reason"]),
+        "ANLREAS": CodedColumn(REASON_CODES, rows["reason"]),
         "ANRHI": NumberColumn(rows["limit"]),
         "ANRIND": _indicators(rows["known"]),
         "BNRIND": _indicators(rows["base_known"]),
         "DTYPE": CodedColumn([words.get(place) for place in range(len(COMPARATORS))], rows["comparator"]),
-        "SRCID": rows["address"].tolist() if size else [],
+        "SRCID": CodedColumn(addresses, rows["address"]),
     }
 
 
@@ -224,7 +233,7 @@ Words = TypeVar("Words")
 
 def _distinct(values: Ints, words: Callable[[Ints], Words]) -> tuple[Ints, Words]:
     """The place of each value among the different ones, and what `words` makes of these."""
-    found, place = np.unique(values, return_inverse=True)
+    found, place = distinct(values)
     return place, words(found)
 
 

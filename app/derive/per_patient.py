@@ -76,10 +76,15 @@ def pick_int(column: Ints, rows: Ints, missing: int) -> Ints:
 def first_reason(checks: Sequence[tuple[Code, Bools]], size: int) -> tuple[Code | None, ...]:
     """For each patient the first reason whose mask is true; None if no mask is."""
     names = (None, *(name for name, _ in checks))
+    return tuple(map(names.__getitem__, first_true([mask for _, mask in checks], size).tolist()))
+
+
+def first_true(masks: Sequence[Bools], size: int) -> Ints:
+    """For each patient the number of the first mask that is true, counted from 1; 0 if no mask is."""
     chosen = np.zeros(size, dtype=np.int64)
-    for place in range(len(checks), 0, -1):
-        chosen[checks[place - 1][1]] = place
-    return tuple(map(names.__getitem__, chosen.tolist()))
+    for place in range(len(masks), 0, -1):
+        chosen[masks[place - 1]] = place
+    return chosen
 
 
 def included(reasons: Sequence[str | None]) -> Bools:

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from typing import cast
 
 Cell = str | float | bool | None
 """The value of a cell; `None` is an empty cell. Numbers are finite."""
@@ -13,9 +14,9 @@ Cell = str | float | bool | None
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet reads a text that begins with one of these as a formula."""
 _MARK = '"'
-_NEEDS_MARKS = re.compile('[,"\r\n]')
-_TELLING = (",", _MARK, "\r", "\n", *(f"\0{sign}" for sign in _FORMULA))
-"""Among texts that stand behind a zero each, one of these tells of a text that is not written as it is."""
+_IN_MARKS = (",", _MARK, "\r", "\n")
+"""A text with one of these stands between quotation marks."""
+_NEEDS_MARKS = re.compile(f"[{''.join(_IN_MARKS)}]")
 
 
 def lines(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
@@ -40,10 +41,10 @@ def lines_of_columns(columns: Sequence[str], values: Iterable[Sequence[Cell]]) -
 def written_cells(cells: Sequence[Cell]) -> list[str]:
     """The cells as they stand in a line, with quotation marks where they need them."""
     if {*map(type, cells)} == {str}:
-        texts = list(map(str, cells))
-        joined = "\0" + "\0".join(texts)
-        if not any(sign in joined for sign in _TELLING):
-            return texts
+        texts = cast(Sequence[str], cells)
+        joined = "".join(texts)
+        if not any(sign in joined for sign in _IN_MARKS) and {text[:1] for text in texts}.isdisjoint(_FORMULA):
+            return list(texts)
     written = map(_written, cells)
     return [f'"{text.replace(_MARK, 2 * _MARK)}"' if _NEEDS_MARKS.search(text) else text for text in written]
 
@@ -75,4 +76,6 @@ def digits(number: float) -> str:
 
     Zero has no sign.
     """
+    if type(number) is int:
+        return str(number)
     return format(Decimal(repr(number or 0)), "f").removesuffix(".0")

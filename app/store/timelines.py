@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from operator import itemgetter
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Erased, NotFound, PreconditionFailed
@@ -24,7 +24,18 @@ from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
-from app.timeline.cohort import REQUIRED, TABLES, Cohort, Piece, Row, Words, content_of, patient_row, rows_of_facts
+from app.timeline.cohort import (
+    REQUIRED,
+    TABLES,
+    Cohort,
+    Piece,
+    Row,
+    Words,
+    columns_of,
+    content_of,
+    patient_row,
+    rows_of_facts,
+)
 from app.timeline.document import ITEMS, Sourced
 from app.timeline.facts import (
     FACT_TYPES,
@@ -40,7 +51,7 @@ from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
 from app.timeline.number_rule import standing
 from app.timeline.same_facts import KIND_OF, PREFIX, Decision, counted, decisions_in
-from app.timeline.source_facts import Source, Sources, address, address_of, aligned, aligned_facts, words_of
+from app.timeline.source_facts import Source, Sources, addresses, aligned, aligned_facts, words_of
 from app.timeline.times import day_text, instant_text
 
 PERSONS_WITH_SOURCES, FIRST_PERSONS = 200, 20
@@ -361,8 +372,13 @@ def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort
 
     The cohort must come from this study at this revision and from the same transaction. Analyses do not read sources.
     """
+    study = study_key(connection, study_id)
+    if _unmerged(connection, study, revision):
+        joined = Sources.joined([found for _, found in cohorts_with_sources(connection, study_id, revision)])
+        if any(len(getattr(joined, kind)) != len(getattr(cohort, kind)) for kind in TABLES):
+            raise LookupError("the cohort is not of this study at this revision")
+        return joined
     with gc_paused():
-        study = study_key(connection, study_id)
         keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
         links = {record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}
         merged = persons(links, keys)
@@ -387,8 +403,8 @@ def cohorts_with_sources(connection: Connection, study_id: str, revision: int) -
     study. A study with merged records is one part.
     """
     study = study_key(connection, study_id)
-    names: list[str] = sorted(name for name, _ in _PATIENTS.rows(connection, study, revision))
-    if not names or _LINKS.row(connection, study, revision):
+    names = _unmerged(connection, study, revision)
+    if not names:
         whole = cohort(connection, study_id, revision)
         yield whole, sources(connection, study_id, revision, whole)
         return
@@ -399,12 +415,18 @@ def cohorts_with_sources(connection: Connection, study_id: str, revision: int) -
         yield part
 
 
+def _unmerged(connection: Connection, study: int, revision: int) -> list[str]:
+    """The patients of a study in the order of the cohort; nobody if records were merged."""
+    merged = _LINKS.row(connection, study, revision)
+    return [] if merged else sorted(name for name, _ in _PATIENTS.rows(connection, study, revision))
+
+
 def _part(
     connection: Connection, study: int, revision: int, names: list[str], zone: ZoneInfo | None
 ) -> tuple[Cohort, Sources]:
     """The cohort of some neighbouring persons without merged records, and its sources.
 
-    Rows are brought into the order of their addresses first, so that of equal ones the first has the first address.
+    Of equal rows the first has the first address.
     """
     between = (study, revision, names[0], names[-1])
     place = {name: number for number, name in enumerate(names)}
@@ -412,26 +434,27 @@ def _part(
     for record, name, value in _ATTRIBUTES_BETWEEN.rows(connection, *between):
         attributes[record][name] = value
     tables: dict[str, Any] = {}
-    addresses: dict[str, Words] = {}
+    found_at: dict[str, Words] = {}
     apart = dict.fromkeys(decided_persons(attributes), ())
     keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision)) if apart else {}
     for kind, table in TABLES.items():
-        facts = [
-            (address_of(kind, record, content, number, source, _time_text(time)), (record, *content))
-            for record, number, source, time, *content in _SOURCES_BETWEEN[kind].rows(connection, *between)
-            if record not in apart
-        ]
-        facts += [
-            (address(kind, source), (source.person, *source.content))
-            for source in _of_persons(connection, revision, kind, keys, apart, zone)
-        ]
-        facts.sort(key=itemgetter(0))
-        tables[kind], order = table.in_order([row for _, row in facts], place, zone)
-        addresses[kind] = words_of([address for address, _ in facts])[order]
+        facts = _SOURCES_BETWEEN[kind].rows(connection, *between)
+        if apart:
+            decided = _of_persons(connection, revision, kind, keys, apart, zone)
+            facts = [fact for fact in facts if fact[0] not in apart]
+            facts += [(each.record, each.id, each.source, each.time, *each.content) for each in decided]
+        record, number, source, time, *content = columns_of(facts, 4 + len(_CONTENT[kind]))
+        if kind == "medications":
+            time = [_time_text(day) for day in time]
+        where = addresses(kind, record, number, source, time, content)
+        rank = np.empty(len(where), dtype=np.int64)
+        rank[sorted(range(len(where)), key=where.__getitem__)] = np.arange(len(where))
+        tables[kind], order = table.in_order(record, content, place, zone, rank)
+        found_at[kind] = words_of(where)[order]
     people = tuple(patient_row(name, attributes[name]) for name in names)
     return (
         Cohort(people, **tables, zoned=zone is not None),
-        Sources(**addresses, records=tuple((name,) for name in names)),
+        Sources(**found_at, records=tuple((name,) for name in names)),
     )
 
 

@@ -122,19 +122,29 @@ class Table:
     @classmethod
     def of_rows(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> Self:
         """The columns of rows in any order; `place` is the index of each patient in the cohort."""
-        return cls.in_order(rows, place, zone)[0]
+        patient, *values = columns_of(rows, 1 + len(READ_BY_ANALYSES[cls.kind]))
+        return cls.in_order(patient, values, place, zone)[0]
 
     @classmethod
-    def in_order(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> tuple[Self, Ints]:
-        """The same, with the place of each row of the table among `rows`. Equal rows keep their order."""
+    def in_order(
+        cls,
+        patient: Sequence[str],
+        values: Sequence[Sequence[Any]],
+        place: dict[str, int],
+        zone: ZoneInfo | None,
+        rank: Ints | None = None,
+    ) -> tuple[Self, Ints]:
+        """The same of the columns of rows, with the place of each row of the table among them. Equal rows are in the
+        order of their `rank`; without one they keep their order.
+        """
         declared = READ_BY_ANALYSES[cls.kind]
-        patient, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(declared))
         columns = {field.name: _column(field, cells) for field, cells in zip(declared, values, strict=True)}
         columns["patient"] = _mapped(patient, place)
         if zone is not None and "instant" in columns:
             columns["day"] = _zoned(columns["day"], columns["instant"], zone)
         keys = [columns[field.name] for field in sorted(declared, key=lambda field: -field.read.sort)]
-        order = np.lexsort([_rank(key) if key.dtype == np.object_ else key for key in (*keys, columns["patient"])])
+        differing = [_rank(key) if key.dtype == np.object_ else key for key in keys if (key != key[:1]).any()]
+        order = np.lexsort([*(() if rank is None else (rank,)), *differing, columns["patient"]])
         return cls(**columns).where(order), order
 
     def where(self, keep: Bools | Ints) -> Self:
@@ -488,8 +498,8 @@ def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
             return np.array(values, dtype=np.bool_)
         values = [None if flag is None else bool(flag) for flag in values]  # SQLite stores them as numbers
     column = np.empty(len(values), dtype=np.object_)
-    known: dict[Any, Any] = {}
-    column[:] = [known.setdefault(value, value) for value in values]  # each word once in memory
+    known = {value: value for value in values}
+    column[:] = [known[value] for value in values]  # each word once in memory
     return column
 
 
@@ -504,6 +514,11 @@ def _zoned(day: Ints, instant: Ints, zone: ZoneInfo) -> Ints:
     zoned = day.copy()
     zoned[timed] = local[back]
     return zoned
+
+
+def columns_of(rows: Sequence[Row], width: int) -> list[Sequence[Any]]:
+    """The columns of rows, which have so many fields."""
+    return [*zip(*rows, strict=True)] if rows else [()] * width
 
 
 def _mapped(words: Sequence[Any], numbers: dict[Any, int]) -> Ints:

@@ -17,11 +17,12 @@ at `RECORD/ended`.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.timeline.cohort import TABLES, Cohort, Words, cells
+from app.timeline.cohort import TABLES, Cohort, Words, cells, columns_of
 from app.timeline.facts import READ_BY_ANALYSES
 from app.timeline.normalize import SECTIONS
 
@@ -64,6 +65,12 @@ class Sources:
     events: Words
     records: tuple[tuple[str, ...], ...]
 
+    @classmethod
+    def joined(cls, parts: Sequence["Sources"]) -> "Sources":
+        """The sources of neighbouring parts of a cohort as one."""
+        columns = {kind: np.concatenate([getattr(part, kind) for part in parts]) for kind in KINDS}
+        return cls(**columns, records=tuple(chain.from_iterable(part.records for part in parts)))
+
     def between(self, cohort: Cohort, first: int, stop: int) -> "Sources":
         """The part for the patients with numbers from `first` to `stop` - 1 of this cohort."""
         columns = {kind: getattr(self, kind)[getattr(cohort, kind).rows_between(first, stop)] for kind in KINDS}
@@ -80,22 +87,25 @@ def end_address(record: str) -> str:
     return f"{record}/ended"
 
 
-def address(kind: str, source: Source) -> str:
-    """The address of one fact."""
-    return address_of(kind, source.record, source.content, source.id, source.source, source.time)
-
-
-def address_of(
-    kind: str, record: str, content: Sequence[Any], number: str | None, source: str | None, time: str | None
-) -> str:
-    """The address of a fact with these fields."""
-    place = _PLACE[kind]
-    code = f"/{content[place['code']]}" if "code" in place else ""
-    home = f"{record}/{SECTIONS[kind]}{code}"
-    if number is not None:
-        return f"{home}/id:{number}/{source or ''}"
-    rest = content[place[_NAMED_BY[kind]]] if kind in _NAMED_BY else source
-    return f"{home}/at:{time or ''}/{rest or ''}"
+def addresses(
+    kind: str,
+    records: Sequence[str],
+    numbers: Sequence[str | None],
+    sources: Sequence[str | None],
+    times: Sequence[str | None],
+    content: Sequence[Sequence[Any]],
+) -> list[str]:
+    """The addresses of facts of one kind, whose fields are given as columns."""
+    place, section = _PLACE[kind], SECTIONS[kind]
+    codes = content[place["code"]] if "code" in place else [""] * len(records)
+    home = {code: f"{section}/{code}" if code else section for code in set(codes)}
+    rests = content[place[_NAMED_BY[kind]]] if kind in _NAMED_BY else sources
+    return [
+        f"{record}/{home[code]}/at:{time or ''}/{rest or ''}"
+        if number is None
+        else f"{record}/{home[code]}/id:{number}/{source or ''}"
+        for record, code, number, source, time, rest in zip(records, codes, numbers, sources, times, rests, strict=True)
+    ]
 
 
 def aligned(cohort: Cohort, found: Mapping[str, Iterable[Source]], merged: Mapping[str, Sequence[str]]) -> Sources:
@@ -126,9 +136,12 @@ def aligned_facts(kind: str, cohort: Cohort, found: Iterable[Source]) -> list[tu
     Raises `LookupError` if a row does not come from any of these facts.
     """
     waiting: dict[Content, list[tuple[str, str | None]]] = {}
-    for source in found:
-        fact = address(kind, source), source.time
-        waiting.setdefault((source.person, *_comparable(kind, source.content, cohort.zoned)), []).append(fact)
+    every = list(found)
+    content = columns_of([source.content for source in every], len(READ_BY_ANALYSES[kind]))
+    record, number, sender, time = columns_of([(each.record, each.id, each.source, each.time) for each in every], 4)
+    for source, where in zip(every, addresses(kind, record, number, sender, time, content), strict=True):
+        key = source.person, *_comparable(kind, source.content, cohort.zoned)
+        waiting.setdefault(key, []).append((where, source.time))
     for facts in waiting.values():
         facts.sort(key=lambda fact: fact[0], reverse=True)
     return [waiting[key].pop() for key in _rows(kind, cohort)]

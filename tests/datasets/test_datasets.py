@@ -22,7 +22,7 @@ from app.datasets.parameters import LOG_CK, PARAMETERS
 from app.datasets.parquet import adam_days, as_parquet
 from app.datasets.transport import as_transport
 from app.datasets.transport import continued as further
-from app.datasets.variables import Dataset
+from app.datasets.variables import Dataset, distinct
 from app.derive.study import DerivedStudy
 from app.errors import NotAcceptable
 from app.protocol.model import Visits, WeeklyChange
@@ -443,6 +443,29 @@ def test_arrow_and_the_plain_writer_give_the_same_bytes(cohort, protocol):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(arrow_lines, "is_installed", lambda answer=with_arrow: answer)
                 assert b"".join(csv_parts(pieces[0].description, pieces)) == plain
+
+
+@FEWER
+@given(cohorts(4), protocols(), st.sampled_from([0, 1, 3]))
+def test_columns_that_arrow_writes_together_are_those_that_it_writes_apart(cohort, protocol, few):
+    for name in NAMES[:-1]:
+        pieces = made(name, cohort, protocol)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(arrow_lines, "FEW", few)  # with 0 all neighbours are together
+            patch.setattr(arrow_lines, "NEAR", 10**6)
+            together = [part for piece in pieces for part in arrow_lines.lines(piece)]
+        assert b"".join(together).decode() == "".join(list(as_csv(pieces))[1:])
+
+
+@given(st.lists(st.one_of(st.just(NO_TIME), st.integers(-40, 40), st.integers(-(2**61), 2**61))))
+@example([])
+@example([NO_TIME, NO_TIME])
+@example([5, NO_TIME, -3, 5, 4])
+@example([7, -(2**61), NO_TIME])
+def test_distinct_values_are_those_that_sorting_finds(values):
+    column = np.array(values, dtype=np.int64)
+    for found, expected in zip(distinct(column), np.unique(column, return_inverse=True), strict=True):
+        assert found.tolist() == expected.tolist()
 
 
 _FEW_DIGITS = st.builds(lambda digits, places: digits / 10**places, st.integers(-(10**12), 10**12), st.integers(0, 9))
