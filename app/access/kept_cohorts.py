@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from cachetools import LRUCache
 
+from app.derive.later_revision import keep_for_later
 from app.store.engine import Database
 from app.store.known_cohorts import KnownCohort
 from app.store.snapshot import StudyAt, erasures_of
@@ -60,6 +61,8 @@ class KeptCohorts:
             return kept.known.cohort
         nearest = sorted(others, key=lambda revision: abs(revision - study.revision))
         known = study.known_cohort(others[revision] for revision in nearest[:1])
+        for revision in nearest[:1]:
+            keep_for_later(others[revision].cohort, known.cohort)
         read = KeptCohort(known, size_of(known.cohort), erasures)
         with self._lock:
             if drops == self._drops:

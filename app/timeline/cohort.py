@@ -317,6 +317,11 @@ class Cohort:
         return cls.assemble(patients, **rows, time_zone=time_zone)
 
     @cached_property
+    def derived(self) -> dict[str, Any]:
+        """What was derived of this cohort and is kept as long as the cohort, by the digest of the protocol."""
+        return {}
+
+    @cached_property
     def death_day(self) -> Ints:
         """The day of each patient's death; `NO_TIME` for none."""
         ended = ((row.ended_reason, row.ended_day) for row in self.patients)
