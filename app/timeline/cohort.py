@@ -12,7 +12,7 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections import namedtuple
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -120,12 +120,12 @@ class Table:
         return len(self.patient)
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> Self:
+    def of_rows(cls, rows: Sequence[Row], place: Mapping[Any, int], zone: ZoneInfo | None) -> Self:
         """The columns of rows in any order; `place` is the index of each patient in the cohort."""
         return cls.in_order(rows, place, zone)[0]
 
     @classmethod
-    def in_order(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> tuple[Self, Ints]:
+    def in_order(cls, rows: Sequence[Row], place: Mapping[Any, int], zone: ZoneInfo | None) -> tuple[Self, Ints]:
         """The same, with the place of each row of the table among `rows`. Equal rows keep their order."""
         declared = READ_BY_ANALYSES[cls.kind]
         patient, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(declared))
@@ -278,14 +278,17 @@ class Cohort:
         medications: Sequence[Row],
         events: Sequence[Row],
         time_zone: str | None = None,
+        names: Mapping[int, str] | None = None,
     ) -> "Cohort":
-        """The cohort of rows in any order.
+        """The cohort of rows in any order. With `names`, rows begin with a number of the patient, which has this name.
 
         `time_zone` is the study's IANA zone. With it, the day of every row with a clock time is the calendar date in
         that zone; without it, the date as written.
         """
         ordered = tuple(sorted(patients, key=lambda row: row.id))
-        place = {row.id: i for i, row in enumerate(ordered)}
+        place: dict[Any, int] = {row.id: i for i, row in enumerate(ordered)}
+        if names is not None:
+            place = {number: place[name] for number, name in names.items()}
         zone = ZoneInfo(time_zone) if time_zone else None
         return cls(
             ordered,
@@ -314,7 +317,7 @@ class Cohort:
             for kind in TABLES:
                 facts = counted(kind, standing(kind, getattr(history, kind)), decisions, zone)
                 rows[kind] += rows_of_facts(kind, history.patient, facts)
-        return cls.assemble(patients, **rows, time_zone=time_zone)
+        return cls.assemble(patients, **rows, time_zone=time_zone, names=None)
 
     @cached_property
     def derived(self) -> dict[str, Any]:
@@ -511,7 +514,7 @@ def _zoned(day: Ints, instant: Ints, zone: ZoneInfo) -> Ints:
     return zoned
 
 
-def _mapped(words: Sequence[Any], numbers: dict[Any, int]) -> Ints:
+def _mapped(words: Sequence[Any], numbers: Mapping[Any, int]) -> Ints:
     return np.fromiter(map(numbers.__getitem__, words), dtype=np.int64, count=len(words))
 
 
