@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from cachetools import LRUCache
 
+from app.derive.later_revision import keep_for_later
 from app.store.engine import Database
 from app.store.known_cohorts import KnownCohort
 from app.store.snapshot import StudyAt, erasures_of
@@ -19,6 +20,10 @@ _Key = tuple[str, int, int]
 """A study, its revision, and the instant of this revision: a number may mean another revision after a restore."""
 BYTES_OF_A_WORD = 64
 BYTES_OF_A_PATIENT = 700
+BYTES_DERIVED = 1_300
+"""What is derived of a patient and kept with a cohort, under two protocols with eleven visits."""
+WORDS_LOOKED_AT = 1 << 16
+"""The words of a longer column are estimated from about so many of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,8 @@ class KeptCohorts:
             return kept.known.cohort
         nearest = sorted(others, key=lambda revision: abs(revision - study.revision))
         known = study.known_cohort(others[revision] for revision in nearest[:1])
+        for revision in nearest[:1]:
+            keep_for_later(others[revision].cohort, known.cohort)
         read = KeptCohort(known, size_of(known.cohort), erasures)
         with self._lock:
             if drops == self._drops:
@@ -92,8 +99,15 @@ class KeptCohorts:
 
 
 def size_of(cohort: Cohort) -> int:
-    """The size of a cohort in memory in bytes, with an average for texts and for the attributes of a patient."""
+    """The size of a cohort in memory in bytes, with an average for texts, for the attributes of a patient, and for what
+    is derived of a patient.
+    """
     tables = [getattr(cohort, name) for name in TABLES]
     columns: list[np.ndarray] = [getattr(table, part.name) for table in tables for part in fields(table)]
-    words = sum(len({*column.tolist()}) for column in columns if column.dtype == object)
-    return sum(column.nbytes for column in columns) + BYTES_OF_A_WORD * words + BYTES_OF_A_PATIENT * len(cohort)
+    steps = [(column, 1 + len(column) // WORDS_LOOKED_AT) for column in columns if column.dtype == object]
+    words = sum(step * len({*column[::step].tolist()}) for column, step in steps)
+    return (
+        sum(column.nbytes for column in columns)
+        + BYTES_OF_A_WORD * words
+        + (BYTES_OF_A_PATIENT + BYTES_DERIVED) * len(cohort)
+    )

@@ -22,6 +22,7 @@ from app.analyses.safety import adverse_events, adverse_reactions, courses
 from app.analyses.sensitivity import caveats, sensitivity
 from app.analyses.sensitivity.caveat_findings import caveats_of
 from app.analyses.without_effect import NullOptions, is_small
+from app.derive.later_revision import keep
 from app.derive.study import DerivedStudy
 from app.protocol.model import Protocol
 from app.timeline.cohort import Cohort
@@ -69,13 +70,18 @@ SCRIPTED: dict[str, frozenset[str]] = {
 
 def answer(name: str, cohort: Cohort, protocol: Protocol, options: Options) -> Answer:
     """The answer to one question; raises `KeyError` for a name that is not in `QUESTIONS`."""
-    study = DerivedStudy(cohort, protocol)
-    return with_family(QUESTIONS[name].ask(study, options, caveats_of), study, options)
+    study = DerivedStudy.of(cohort, protocol)
+    found = with_family(QUESTIONS[name].ask(study, options, caveats_of), study, options)
+    keep(study)
+    return found
 
 
 def report(cohort: Cohort, protocol: Protocol, options: Options) -> Report:
     """The answers to the questions of the report, with the flow of patients. `NullOptions` let it simulate."""
-    return report_of_derived(DerivedStudy(cohort, protocol), options)
+    study = DerivedStudy.of(cohort, protocol)
+    found = report_of_derived(study, options)
+    keep(study)
+    return found
 
 
 def report_of_derived(study: DerivedStudy, options: Options) -> Report:

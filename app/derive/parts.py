@@ -135,7 +135,7 @@ def _joined(order: PatientOrder, values: Sequence[Any]) -> Any:  # noqa: ANN401 
     if isinstance(first, tuple):
         return order.words(values)
     if isinstance(first, Mapping):
-        return _counted_together(values)
+        return counted_together(values)
     if isinstance(first, int):
         return sum(values)
     if isinstance(first, frozenset):
@@ -158,7 +158,7 @@ results, and `gaps` are in no order.
 """
 
 
-def _counted_together(counts: Sequence[Mapping[Any, int]]) -> dict[Any, int]:
+def counted_together(counts: Sequence[Mapping[Any, int]]) -> dict[Any, int]:
     """The sums, in the order of the codes."""
     total: Counter[Any] = Counter()
     for each in counts:

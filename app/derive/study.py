@@ -1,6 +1,6 @@
 """All derivations of one cohort under one protocol. Each is computed once, when a question first needs it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -75,6 +75,29 @@ class DerivedStudy:
         self._flags: dict[str, Mapping[FlagCode, int]] = {}
         self._responses: dict[ResponseRule, ResponseVerdicts] = {}
         self._under: dict[str, DerivedStudy] = {}
+
+    @classmethod
+    def of(cls, cohort: Cohort, protocol: Protocol) -> "DerivedStudy":
+        """The study, which takes from the cohort what was kept with it."""
+        study = DerivedStudy(cohort, protocol)
+        if kept := cohort.derived.get(protocol.digest):
+            study.know(kept[1])
+        return study
+
+    @property
+    def given(self) -> Cohort:
+        """The cohort as it was given: with scores as they were sent."""
+        return self._given
+
+    @property
+    def others(self) -> "tuple[DerivedStudy, ...]":
+        """The same cohort under the other protocols that were asked about."""
+        return tuple(self._under.values())
+
+    def known(self, names: Iterable[str]) -> Derivations:
+        """What was derived until now; of the properties, those of these names."""
+        properties = {name: vars(self)[name] for name in names if name in vars(self)}
+        return Derivations(properties, {**self._responses}, {**self._flags}, {**self._visits})
 
     def know(self, derived: Derivations) -> None:
         """Take derivations from where they are known: they are not computed again."""
@@ -337,7 +360,7 @@ class DerivedStudy:
         """The same cohort under another protocol."""
         digest = protocol.digest
         if digest not in self._under:
-            self._under[digest] = DerivedStudy(self.cohort, protocol)
+            self._under[digest] = DerivedStudy.of(self.cohort, protocol)
         return self._under[digest]
 
     @cached_property

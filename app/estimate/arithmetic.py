@@ -66,15 +66,15 @@ def mean_of(values: Sequence[float]) -> float:
     return mean if abs(mean) > NOISE * max(map(abs, values)) else 0.0
 
 
-def deviation_of(values: Sequence[float]) -> float:
+def deviation_of(values: Sequence[float], mean: float | None = None) -> float:
     """Standard deviation of at least two values, divisor n - 1, from an exactly rounded sum of squares.
 
-    For equal values it is exactly 0.
+    For equal values it is exactly 0. `mean` is `mean_of` the values, if it is known.
     """
     if min(values) == max(values):
         return 0.0
-    mean = mean_of(values)
-    return math.sqrt(math.fsum((x - mean) * (x - mean) for x in values) / (len(values) - 1))
+    from_mean = np.asarray(values, dtype=np.float64) - (mean_of(values) if mean is None else mean)
+    return math.sqrt(math.fsum((from_mean * from_mean).tolist()) / (len(values) - 1))
 
 
 def quantile_of(ordered: Sequence[float], fraction: float) -> float:

@@ -20,10 +20,11 @@ def summarise(values: ArrayLike) -> Summary:
     ordered = sorted_values(values).tolist()
     if not ordered:
         return Summary(n=0, mean=None, sd=None, median=None, q1=None, q3=None, reason=Reason.NO_PATIENTS)
+    mean = mean_of(ordered)
     return Summary(
         n=len(ordered),
-        mean=mean_of(ordered),
-        sd=deviation_of(ordered) if len(ordered) > 1 else None,
+        mean=mean,
+        sd=deviation_of(ordered, mean) if len(ordered) > 1 else None,
         median=quantile_of(ordered, 0.5),
         q1=quantile_of(ordered, 0.25),
         q3=quantile_of(ordered, 0.75),

@@ -264,11 +264,14 @@ def cohort_of_persons(
                 attributes_of[names[key]][name] = value
             for kind in TABLES:
                 rows[kind] += _standing_of_keys(kind, len(chunk)).rows(connection, revision, *chunk)
-        rows = {kind: [(names[row[0]], *row[1:]) for row in found] for kind, found in rows.items()}
         linked = {person: records[1:] for person, records in records_of.items() if len(records) > 1}
+        time_zone = zone_of(connection, study, revision)
+        if not linked and not decided_persons(attributes_of):
+            people = [patient_row(patient, attributes) for patient, attributes in attributes_of.items()]
+            return Cohort.assemble(people, **rows, time_zone=time_zone, names=names)
+        rows = {kind: [(names[row[0]], *row[1:]) for row in found] for kind, found in rows.items()}
         if linked:
             _join_merged_records(connection, revision, linked, keys, attributes_of, rows)
-        time_zone = zone_of(connection, study, revision)
         if decided := decided_persons(attributes_of):
             zone = zone_at(connection, study, revision)
             names = {keys[record]: record for person in decided for record in records_of[person]}
@@ -280,7 +283,7 @@ def cohort_of_persons(
                     counting = counted(kind, standing_of(kind, stated), decisions, zone)
                     rows[kind] += rows_of_facts(kind, person, counting)
         people = [patient_row(patient, attributes) for patient, attributes in attributes_of.items()]
-        return Cohort.assemble(people, **rows, time_zone=time_zone)
+        return Cohort.assemble(people, **rows, time_zone=time_zone, names=None)
 
 
 def decided_persons(attributes_of: Mapping[str, Mapping[str, str]]) -> dict[str, list[Decision]]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from bisect import bisect_left
 from collections import namedtuple
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -120,7 +120,7 @@ class Table:
         return len(self.patient)
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Row], place: dict[str, int], zone: ZoneInfo | None) -> Self:
+    def of_rows(cls, rows: Sequence[Row], place: Mapping[Any, int], zone: ZoneInfo | None) -> Self:
         """The columns of rows in any order; `place` is the index of each patient in the cohort."""
         patient, *values = columns_of(rows, 1 + len(READ_BY_ANALYSES[cls.kind]))
         return cls.in_order(patient, values, place, zone)[0]
@@ -128,9 +128,9 @@ class Table:
     @classmethod
     def in_order(
         cls,
-        patient: Sequence[str],
+        patient: Sequence[Any],
         values: Sequence[Sequence[Any]],
-        place: dict[str, int],
+        place: Mapping[Any, int],
         zone: ZoneInfo | None,
         rank: Ints | None = None,
     ) -> tuple[Self, Ints]:
@@ -288,14 +288,17 @@ class Cohort:
         medications: Sequence[Row],
         events: Sequence[Row],
         time_zone: str | None = None,
+        names: Mapping[int, str] | None = None,
     ) -> "Cohort":
-        """The cohort of rows in any order.
+        """The cohort of rows in any order. With `names`, rows begin with a number of the patient, which has this name.
 
         `time_zone` is the study's IANA zone. With it, the day of every row with a clock time is the calendar date in
         that zone; without it, the date as written.
         """
         ordered = tuple(sorted(patients, key=lambda row: row.id))
-        place = {row.id: i for i, row in enumerate(ordered)}
+        place: dict[Any, int] = {row.id: i for i, row in enumerate(ordered)}
+        if names is not None:
+            place = {number: place[name] for number, name in names.items()}
         zone = ZoneInfo(time_zone) if time_zone else None
         return cls(
             ordered,
@@ -324,7 +327,12 @@ class Cohort:
             for kind in TABLES:
                 facts = counted(kind, standing(kind, getattr(history, kind)), decisions, zone)
                 rows[kind] += rows_of_facts(kind, history.patient, facts)
-        return cls.assemble(patients, **rows, time_zone=time_zone)
+        return cls.assemble(patients, **rows, time_zone=time_zone, names=None)
+
+    @cached_property
+    def derived(self) -> dict[str, Any]:
+        """What was derived of this cohort and is kept as long as the cohort, by the digest of the protocol."""
+        return {}
 
     @cached_property
     def death_day(self) -> Ints:
@@ -521,7 +529,7 @@ def columns_of(rows: Sequence[Row], width: int) -> list[Sequence[Any]]:
     return [*zip(*rows, strict=True)] if rows else [()] * width
 
 
-def _mapped(words: Sequence[Any], numbers: dict[Any, int]) -> Ints:
+def _mapped(words: Sequence[Any], numbers: Mapping[Any, int]) -> Ints:
     return np.fromiter(map(numbers.__getitem__, words), dtype=np.int64, count=len(words))
 
 

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+from tests.bench.first_release import first_release
 from tests.bench.loopback import ROOT, await_first_answer, free_port, process_seconds
 
-FIRST_RELEASE = "f24ad30"
-"""The commit of 0.1.0."""
 PAIRS = 5
 REST_SECONDS = 15
 """After that the statistics are loaded, wherever they are."""
@@ -32,13 +31,9 @@ def start_and_rest(folder: Path) -> list[tuple[str, str, str]]:
             f"{statistics.median(lazy / eager for lazy, eager in pairs):.2f}; asked: at most 0.4",
         )
     ]
-    tree = folder / "first-release"
-    made = subprocess.run(
-        ["git", "worktree", "add", "--detach", str(tree), FIRST_RELEASE], cwd=ROOT, capture_output=True, check=False
-    )
-    if made.returncode:
-        return [*rows, ("start and memory at rest", "0.1.0", "skipped: this clone does not have its commit")]
-    try:
+    with first_release(folder) as tree:
+        if tree is None:
+            return [*rows, ("start and memory at rest", "0.1.0", "skipped: this clone does not have its commit")]
         first = prepared(folder, "first", tree)
         pairs = [(start(ours, SERVE), start(first, SERVE)) for _ in range(PAIRS)]
         ratio = statistics.median(mine / other for mine, other in pairs)
@@ -57,8 +52,6 @@ def start_and_rest(folder: Path) -> list[tuple[str, str, str]]:
         rows.append(
             (f"memory of the serving process after its first answer ({answered:.0f} MB)", "-", "asked: at most 160 MB")
         )
-    finally:
-        subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, check=True)
     return rows
 
 

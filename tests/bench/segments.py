@@ -1,6 +1,8 @@
 """A question after one new result, and one of a process that has just started, against the first question of all.
 
 The first question reads all rows, without a segment and without a kept cohort: that is what every question cost before.
+It is asked of this version, and of 0.1.0 with the same study. The report of 0.1.0 has fewer figures: no claims, tables
+and flow of endpoints.
 """
 
 import json
@@ -8,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +29,7 @@ from app.store.revisions import AsOf
 from app.store.segments import Segments
 from app.timeline.times import latest_acceptable, microseconds
 from tests.bench.cohort import timeline
+from tests.bench.first_release import FirstQuestions, first_release
 from tests.bench.loopback import ROOT
 
 PATIENTS = 5_000
@@ -35,14 +39,53 @@ STUDY = "bench"
 
 
 def segments(folder: Path, patients: int = PATIENTS) -> list[tuple[str, str, str]]:
-    """Ratios of processor time, both sides on the same study."""
+    """Ratios of processor time, all sides on the same study."""
     url = f"sqlite:///{folder / f'segments-{patients}.db'}"
     database = _filled(url, patients)
     warm()
+    with first_release(folder) as tree:
+        first = None if tree is None else FirstQuestions(tree, folder / f"first-{patients}.db", patients)
+        times = _measured(database, first)
+        if first is not None:
+            first.close()
+    database.dispose()
+    growth, columns = map(int, _alone(url).split())
+    median = {name: statistics.median(taken) for name, taken in times.items()}
+    study = f"{patients:,} patients x 100 results"
+    first_question = f"the first question of this version ({median['rows']:.2f} s)"
+    work = {
+        "next": f"`ck-change` after one new result, {study} ({median['next']:.3f} s)",
+        "cold": f"`ck-change` by a new process, from the segment ({median['cold']:.3f} s)",
+        "next report": f"whole report after one new result, {study} ({median['next report']:.2f} s)",
+    }
+    rows = [
+        (work["next"], first_question, _ratio(times, "next", "rows")),
+        (work["cold"], first_question, _ratio(times, "cold", "rows")),
+        (work["next report"], f"the first report of this version ({median['report']:.2f} s)",
+         _ratio(times, "next report", "report")),
+        (f"greatest growth of a new process that reads the segment ({growth / 1e6:.0f} MB)",
+         f"the columns ({columns / 1e6:.0f} MB)", f"{growth / columns:.2f}"),
+    ]  # fmt: skip
+    if "ck-change of 0.1.0" not in times:
+        return [*rows, (work["next"], "0.1.0", "skipped: this clone does not have its commit")]
+    return [
+        (work["next"], f"the first question of 0.1.0 ({median['ck-change of 0.1.0']:.2f} s)",
+         f"{_ratio(times, 'next', 'ck-change of 0.1.0')}; asked: at most 0.05"),
+        (work["next report"], f"the first report of 0.1.0 ({median['analyses of 0.1.0']:.2f} s), which has no claims, "
+         "no paper tables and no second estimates",
+         f"{_ratio(times, 'next report', 'analyses of 0.1.0')}; asked: at most 0.1"),
+        *rows,
+    ]  # fmt: skip
+
+
+def _measured(database: Database, first: FirstQuestions | None) -> dict[str, list[float]]:
+    """Seconds of the processor by what was asked, each side in turn. Stops if two ways give other bytes."""
     kept = KeptCohorts(MOST)
     _ask(database, kept, WHOLE)
-    times: dict[str, list[float]] = {name: [] for name in ("rows", "next", "cold", "report", "next report")}
+    times: dict[str, list[float]] = defaultdict(list)
     for n in range(PAIRS):
+        for name in ("ck-change", WHOLE) if first is not None else ():
+            times[f"{name} of 0.1.0"].append(first.seconds(name))
         database.segments = None
         times["rows"].append(_seconds(partial(_ask, database, KeptCohorts(MOST), "ck-change")))
         times["report"].append(_seconds(partial(_ask, database, KeptCohorts(MOST), WHOLE)))
@@ -56,21 +99,7 @@ def segments(folder: Path, patients: int = PATIENTS) -> list[tuple[str, str, str
     database.segments = None
     if len(same | {_ask(database, KeptCohorts(MOST), WHOLE)}) != 1:
         raise SystemExit("the answers differ")
-    database.dispose()
-    growth, columns = map(int, _alone(url).split())
-    median = {name: statistics.median(taken) for name, taken in times.items()}
-    study = f"{patients:,} patients x 100 results"
-    first, whole = f"the first question ({median['rows']:.2f} s)", f"the first report ({median['report']:.2f} s)"
-    return [
-        (f"`ck-change` after one new result, {study} ({median['next']:.3f} s)", first,
-         _ratio(times, "next", "rows")),
-        (f"`ck-change` by a new process, from the segment ({median['cold']:.3f} s)", first,
-         _ratio(times, "cold", "rows")),
-        (f"whole report after one new result ({median['next report']:.2f} s)", whole,
-         _ratio(times, "next report", "report")),
-        (f"greatest growth of a new process that reads the segment ({growth / 1e6:.0f} MB)",
-         f"the columns ({columns / 1e6:.0f} MB)", f"{growth / columns:.2f}"),
-    ]  # fmt: skip
+    return times
 
 
 def _ratio(times: dict[str, list[float]], one: str, other: str) -> str:

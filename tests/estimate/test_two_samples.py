@@ -103,9 +103,19 @@ def test_the_search_ends_where_its_samples_always_mislead():
     columns = np.concatenate([np.arange(500) / 1000, 1e3 + np.arange(500)])
     expected = np.sort(np.add.outer(rows, columns), axis=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selection, "_around", lambda *_: [-1.0, 2e6])
+        patch.setattr(selection.Sums, "_around", lambda *_: [-1.0, 2e6])
         for k in (1, 250_000, 499_500, 499_501, 999_999, 1_000_000):
             assert kth_sum(rows, columns, np.zeros(rows.size, dtype=np.int64), k) == expected[k - 1]
+
+
+def test_one_selection_after_another_finds_what_it_finds_alone():
+    drawn = np.random.default_rng(5)
+    for digits in (0, 1, 15):
+        ordered = np.sort(np.round(drawn.normal(size=700), digits))
+        start = np.arange(ordered.size)
+        sums = selection.Sums(ordered, ordered, start)
+        for k in (1, 122_675, 122_676, 100_000, 245_350, 122_675, 240_001):
+            assert sums.kth(k) == kth_sum(ordered, ordered, start, k)
 
 
 def test_a_shift_of_middling_samples_is_the_median_of_all_differences():

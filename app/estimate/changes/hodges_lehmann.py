@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from app.estimate.arithmetic import check_level, normal_quantile
-from app.estimate.changes.selection import kth_sum
+from app.estimate.changes.selection import Sums
 from app.estimate.changes.signed_rank import LARGEST_EXACT, Zeros, rounded, sign_patterns
 from app.estimate.results import Interval, Reason
 
@@ -26,35 +26,42 @@ def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95, zeros: Zeros 
     check_level(level)
     values = rounded(differences)
     kept = values[values != 0] if zeros == "drop" else values
-    low, high, reason = _limits(kept, level)
+    averages = _WalshAverages(kept)
+    low, high, reason = averages.limits(level)
     return Interval(
         of="pseudomedian",
         method="hodges_lehmann_exact" if kept.size <= LARGEST_EXACT else "hodges_lehmann_normal",
         level=level,
         low=low,
         high=high,
-        estimate=_pseudomedian(kept),
+        estimate=averages.median(),
         reason=reason if values.size else Reason.NO_PATIENTS,
     )
 
 
-def _pseudomedian(ordered: NDArray[np.float64]) -> float | None:
-    if not ordered.size:
-        return None
-    pairs = ordered.size * (ordered.size + 1) // 2
-    lower = walsh_average(ordered, (pairs + 1) // 2)
-    return lower if pairs % 2 else (lower + walsh_average(ordered, pairs // 2 + 1)) / 2
+class _WalshAverages:
+    """The means of all pairs of ascending values, each also paired with itself."""
 
+    def __init__(self, ordered: NDArray[np.float64]) -> None:
+        self._size = ordered.size
+        self._pairs = ordered.size * (ordered.size + 1) // 2
+        self._sums = _sums_of_pairs(ordered) if ordered.size else None
 
-def _limits(ordered: NDArray[np.float64], level: float) -> tuple[float | None, float | None, Reason | None]:
-    """Lower and upper limit, and why there are none."""
-    if not ordered.size:
-        return None, None, Reason.ALL_DIFFERENCES_ZERO
-    c = _rank_of_limit(ordered.size, level)
-    if c is None:
-        return None, None, Reason.LEVEL_NOT_ATTAINABLE
-    pairs = ordered.size * (ordered.size + 1) // 2
-    return walsh_average(ordered, c), walsh_average(ordered, pairs + 1 - c), None
+    def median(self) -> float | None:
+        """The pseudomedian."""
+        if self._sums is None:
+            return None
+        lower = self._sums.kth((self._pairs + 1) // 2) / 2
+        return lower if self._pairs % 2 else (lower + self._sums.kth(self._pairs // 2 + 1) / 2) / 2
+
+    def limits(self, level: float) -> tuple[float | None, float | None, Reason | None]:
+        """Lower and upper limit, and why there are none."""
+        if self._sums is None:
+            return None, None, Reason.ALL_DIFFERENCES_ZERO
+        c = _rank_of_limit(self._size, level)
+        if c is None:
+            return None, None, Reason.LEVEL_NOT_ATTAINABLE
+        return self._sums.kth(c) / 2, self._sums.kth(self._pairs + 1 - c) / 2, None
 
 
 def _rank_of_limit(n: int, level: float) -> int | None:
@@ -70,8 +77,10 @@ def _rank_of_limit(n: int, level: float) -> int | None:
 
 
 def walsh_average(ordered: NDArray[np.float64], k: int) -> float:
-    """The k-th smallest (from 1) of the n(n + 1)/2 means of pairs of ascending values, without computing all.
+    """The k-th smallest (from 1) of the n(n + 1)/2 means of pairs of ascending values, without computing all."""
+    return _sums_of_pairs(ordered).kth(k) / 2
 
-    Row i of the triangle holds the sums of value i with itself and every later one, in ascending order.
-    """
-    return kth_sum(ordered, ordered, np.arange(ordered.size), k) / 2
+
+def _sums_of_pairs(ordered: NDArray[np.float64]) -> Sums:
+    """Row i of the triangle holds the sums of value i with itself and every later one, in ascending order."""
+    return Sums(ordered, ordered, np.arange(ordered.size))

@@ -30,30 +30,36 @@ def paired_change(
     """
     check_level(level)
     ordered = sorted_values(differences).tolist()
-    spread, missing = _spread(ordered)
+    mean = mean_of(ordered) if ordered else None
+    spread, missing = _spread(ordered, mean)
     return Change(
         n=len(ordered),
-        mean=mean_of(ordered) if ordered else None,
+        mean=mean,
         median=quantile_of(ordered, 0.5) if ordered else None,
         sd=spread,
-        tests=(signed_rank_test(ordered, zeros, signed_rank_p), _t_test(ordered, spread, missing, t_name)),
-        intervals=(_t_interval(ordered, spread, missing, level), hodges_lehmann(ordered, level=level, zeros=zeros)),
+        tests=(signed_rank_test(ordered, zeros, signed_rank_p), _t_test(ordered, mean, spread, missing, t_name)),
+        intervals=(
+            _t_interval(len(ordered), mean, spread, missing, level),
+            hodges_lehmann(ordered, level=level, zeros=zeros),
+        ),
         reason=None if len(ordered) > 1 else missing,
     )
 
 
-def _spread(ordered: list[float]) -> tuple[float | None, Reason | None]:
+def _spread(ordered: list[float], mean: float | None) -> tuple[float | None, Reason | None]:
     """The standard deviation, and the reason if t is not defined."""
     if not ordered:
         return None, Reason.NO_PATIENTS
     if len(ordered) == 1:
         return None, Reason.TOO_FEW_VALUES
     least, greatest = rounded([ordered[0], ordered[-1]])
-    spread = deviation_of(ordered) if least < greatest else 0.0
+    spread = deviation_of(ordered, mean) if least < greatest else 0.0
     return spread, None if spread else Reason.CONSTANT_DIFFERENCES
 
 
-def _t_test(ordered: list[float], spread: float | None, missing: Reason | None, name: str) -> TestResult:
+def _t_test(
+    ordered: list[float], mean: float | None, spread: float | None, missing: Reason | None, name: str
+) -> TestResult:
     """Student's t on n - 1 degrees of freedom, as R `t.test(d)`, with SciPy's distribution.
 
     `scipy.stats.ttest_1samp` does not sum exactly: for 0.1, 0.2 and -0.3 it gives t = -8.9e-17 instead of 0, and for
@@ -61,10 +67,10 @@ def _t_test(ordered: list[float], spread: float | None, missing: Reason | None, 
     """
     t = p = None
     n = len(ordered)
-    if spread:
+    if spread and mean is not None:
         from scipy.special import stdtr
 
-        t = mean_of(ordered) / (spread / math.sqrt(n))
+        t = mean / (spread / math.sqrt(n))
         p = min(1.0, 2 * float(stdtr(n - 1, -abs(t))))
     return TestResult(
         method=name,
@@ -77,12 +83,11 @@ def _t_test(ordered: list[float], spread: float | None, missing: Reason | None, 
     )
 
 
-def _t_interval(ordered: list[float], spread: float | None, missing: Reason | None, level: float) -> Interval:
+def _t_interval(n: int, mean: float | None, spread: float | None, missing: Reason | None, level: float) -> Interval:
     low = high = None
-    n = len(ordered)
-    if spread:
+    if spread and mean is not None:
         from scipy.special import stdtrit
 
         half_width = -float(stdtrit(n - 1, (1 - level) / 2)) * spread / math.sqrt(n)
-        low, high = mean_of(ordered) - half_width, mean_of(ordered) + half_width
+        low, high = mean - half_width, mean + half_width
     return Interval(of="mean", method="t", level=level, low=low, high=high, reason=missing)

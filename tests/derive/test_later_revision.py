@@ -1,0 +1,150 @@
+"""What is kept for a later revision gives the answers of a study that is derived anew, byte for byte."""
+
+from dataclasses import fields, is_dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.analyses import Options, answer, report
+from app.derive.later_revision import MOST, PROTOCOLS, keep, keep_for_later
+from app.derive.parts import READ
+from app.derive.study import DerivedStudy
+from app.protocol.presets import MYOSITIS_2026, SEED_2008
+from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
+from tests.derive.test_parts import WITHOUT_SIMULATION, document
+from tests.repetition import repeats
+from tests.spark.studies import demonstration
+from tests.twin.cohorts import cohorts, protocols
+
+LISTED = Options(patients=True)
+ASKED = ("ck-change", "ck-normal-interval", "what-is-missing", "caveats", "sensitivity")
+
+
+def changed(before, other, rng):
+    """The cohort of a later revision: some patients as in another cohort, some gone, some new."""
+    chosen = np.array([rng.random() < 0.6 for _ in other.patients], dtype=np.bool_)
+    gone = [row.id for row in before.patients if rng.random() < 0.2]
+    return before.with_persons(replace(other, zoned=before.zoned).select(chosen), gone)
+
+
+def asked(cohort, protocol):
+    """The answers, of which each knows what those before it have derived."""
+    answers = [answer(name, cohort, protocol, LISTED).model_dump_json() for name in ASKED]
+    return [*answers, document(report(cohort, protocol, WITHOUT_SIMULATION))]
+
+
+@settings(max_examples=repeats(20, thorough=200), deadline=None)
+@given(cohorts(), cohorts(), cohorts(), st.one_of(st.just(SEED_2008), protocols()), st.randoms(use_true_random=False))
+def test_the_answers_of_later_revisions_are_those_of_a_new_process(first, second, third, protocol, rng):
+    now = first
+    for other in (second, third):
+        asked(now, protocol)
+        later = changed(now, other, rng)
+        keep_for_later(now, later)
+        assert protocol.digest in later.derived
+        assert asked(later, protocol) == asked(replace(later), protocol)
+        now = later
+
+
+def values(derived, name=""):
+    """All arrays and values of a derivation, except the two parts that mean nothing in this form."""
+    if isinstance(derived, np.ndarray):
+        yield name, (derived.dtype, np.sort(derived).tolist() if name == "gaps" else derived.tolist())
+    elif is_dataclass(derived):
+        for part in fields(derived):
+            if part.name != "row":
+                yield from values(getattr(derived, part.name), part.name)
+    elif isinstance(derived, dict):
+        for key, value in derived.items():
+            yield from values(value, str(key))
+    else:
+        yield name, derived
+
+
+@settings(max_examples=repeats(20, thorough=200), deadline=None)
+@given(cohorts(), cohorts(), protocols(), st.randoms(use_true_random=False))
+def test_each_derivation_of_a_later_revision_is_that_of_all_its_patients(first, second, protocol, rng):
+    study = DerivedStudy(first, protocol)
+    report(first, protocol, WITHOUT_SIMULATION)
+    for name in READ:
+        getattr(study, name)
+    keep(study)
+    later = changed(first, second, rng)
+    keep_for_later(first, later)
+    anew = DerivedStudy(replace(later), protocol)
+    kept = later.derived[protocol.digest][1]
+    assert {*kept.properties} >= {*READ} - {"ck_draws"}
+    for name, value in kept.properties.items():
+        assert repr([*values(value)]) == repr([*values(getattr(anew, name))]), name
+    for rule, verdicts in kept.responses.items():
+        assert repr([*values(verdicts)]) == repr([*values(anew.response(rule))])
+    for measure, counts in kept.flags.items():
+        assert counts == anew.flags(measure)
+    for (measure, week), value in kept.visits.items():
+        assert repr([*values(value)]) == repr([*values(anew.at_visit(measure, week))])
+
+
+def one(patient, *labs, lab="A"):
+    day0 = 12_884
+    rows = [LabRow(patient, "CK", day0 + day, None, False, value, 163.0, None, None, lab) for day, value in labs]
+    infusion = InfusionRow(patient, "IVIG", day0, None, False, 0.4, "g/kg", None)
+    return Cohort.assemble([PatientRow(patient)], rows, [], [infusion], [], [])
+
+
+def test_a_laboratory_that_only_a_changed_patient_had_is_not_named_any_more():
+    before = one("A", (0, 500.0)).with_persons(one("B", (0, 500.0), lab="ONCE"))
+    study = DerivedStudy(before, SEED_2008)
+    assert study.ck_draws.laboratories == {"A", "ONCE"}
+    keep(study)
+    later = before.with_persons(one("B", (0, 500.0)))
+    keep_for_later(before, later)
+    assert DerivedStudy.of(later, SEED_2008).ck_draws.laboratories == {"A"}
+
+
+def test_only_patients_whose_facts_changed_are_derived_again(monkeypatch):
+    before = demonstration()
+    report(before, SEED_2008, WITHOUT_SIMULATION)
+    later = before.with_persons(one("NEW", (-7, 900.0), (0, 800.0), (28, 100.0)))
+    sizes = set()
+    derive = DerivedStudy._lab_records
+    monkeypatch.setattr(
+        DerivedStudy, "_lab_records", lambda self, code: (sizes.add(len(self.cohort)), derive(self, code))[1]
+    )
+    keep_for_later(before, later)
+    found = document(report(later, SEED_2008, WITHOUT_SIMULATION))
+    assert sizes == {0, 1}
+    assert found == document(report(replace(later), SEED_2008, WITHOUT_SIMULATION))
+    assert {*later.derived} == {SEED_2008.digest, MYOSITIS_2026.digest}
+
+
+def test_the_place_of_a_run_in_value_among_all_values_is_never_taken_from_another_revision():
+    before = one("A", (-7, 900.0), (0, 800.0)).with_persons(one("B", (0, 500.0)))
+    keep_this = DerivedStudy(before, SEED_2008)
+    assert len(keep_this.run_in.row) == 3
+    keep(keep_this)
+    later = before.with_persons(one("B", (-1, 700.0), (0, 500.0)))
+    keep_for_later(before, later)
+    study = DerivedStudy.of(later, SEED_2008)
+    with pytest.raises(IndexError):
+        study.analysis_values("CK").day[study.run_in.row]
+
+
+def test_too_many_changes_and_another_way_to_count_days_keep_nothing():
+    before = one("A", (0, 500.0))
+    keep(DerivedStudy(before, SEED_2008))
+    many = before
+    for number in range(MOST + 1):
+        many = many.with_persons(one(f"B{number}", (0, 500.0)))
+    for later in (many, replace(before, zoned=True)):
+        keep_for_later(before, later)
+        assert not later.derived
+
+
+def test_a_cohort_keeps_derivations_under_a_few_protocols_only():
+    cohort = one("A", (0, 500.0))
+    for week in range(PROTOCOLS + 2):
+        change = SEED_2008.ck_change.model_copy(update={"after_week": week + 1})
+        keep(DerivedStudy(cohort, SEED_2008.model_copy(update={"ck_change": change})))
+    assert len(cohort.derived) == PROTOCOLS
