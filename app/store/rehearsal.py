@@ -32,6 +32,7 @@ from app.store.tables import (
     studies,
     study_facts,
 )
+from app.store.timelines import merged_records
 from app.timeline.merged_records import MERGED_INTO
 
 _FACTS = tuple(table for table, _ in FACTS.values())
@@ -122,6 +123,13 @@ class CopiedStudy:
         self.bring_keys(connection, {row["patient_key"] for row in found})
         if found:
             connection.execute(client_ids.insert(), found)
+
+    def bring_person(self, connection: Connection, patient: str) -> None:
+        """Copy all records that are read as one person with this record."""
+        with self._database.reading() as origin:
+            merged, _ = merged_records(origin, self._key, self._head)
+        own = [[survivor, *records] for survivor, records in merged.items()]
+        self.bring_patients(connection, next((records for records in own if patient in records), []))
 
     def bring_merged(self, connection: Connection, patient: str) -> None:
         """Copy the patients whose records were ever merged into that of this patient."""

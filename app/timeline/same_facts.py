@@ -27,6 +27,8 @@ Decided = Literal["same", "different", "proven"]
 PairKind = Literal["infusion", "adverse_event"]
 """The kinds of facts that are compared, with their names in documents."""
 KIND_OF: dict[PairKind, str] = {"infusion": "infusions", "adverse_event": "events"}
+NAMED: dict[str, PairKind] = {of: kind for kind, of in KIND_OF.items()}
+"""The same, the other way round."""
 PREFIX = "decision:"
 """How the names of the attributes begin that are decisions."""
 NAME_PATTERN = r"^[0-9a-f]{32}$"
@@ -36,6 +38,7 @@ MOST_COMPARED = 100
 
 _GRAMS = {"g": ("g", 1.0), "mg": ("g", 1e-3), "g/kg": ("g/kg", 1.0), "mg/kg": ("g/kg", 1e-3)}
 _MIDNIGHT = "T00:00"
+_UTC = ZoneInfo("UTC")
 
 
 class Pair(NamedTuple):
@@ -86,9 +89,14 @@ def decisions_in(attributes: Mapping[str, str]) -> list[Decision]:
     return [decision_in(value) for name, value in attributes.items() if name.startswith(PREFIX)]
 
 
+def word_in(fact: Compared) -> str:
+    """What a fact is about as its sender writes it: its product or its term."""
+    return fact.product if isinstance(fact, InfusionFact) else fact.term
+
+
 def word_of(fact: Compared) -> str:
-    """What a fact is about: its product or its term, in one spelling."""
-    return (fact.product if isinstance(fact, InfusionFact) else fact.term).strip().casefold()
+    """The same in one spelling."""
+    return word_in(fact).strip().casefold()
 
 
 def day_of(fact: Compared, zone: ZoneInfo | None) -> int | None:
@@ -179,6 +187,25 @@ def alike(
                 yield fact, other
 
 
+def alike_between(
+    records: Sequence[Sequence[Compared]], standing: Iterable[Compared], zone: ZoneInfo | None
+) -> Iterator[tuple[Compared, Compared]]:
+    """The facts of different records of one person that may be the same, each pair once.
+
+    `records` has what each record states, `standing` those of these facts that count. If a record states both facts of
+    a pair, they were compared when they arrived. One instant that is written with two days is compared, too.
+    """
+    record_of = {id(fact): number for number, facts in enumerate(records) for fact in facts}
+    stated = [{fact.identity for fact in facts} for facts in records]
+    mine = list(standing)
+    written = {(id(fact), id(other)): (fact, other) for fact, other in alike(mine, mine, zone)}
+    at_once = ((fact, other) for fact, other in alike(mine, mine, _UTC) if are_proven_same(fact, other))
+    for fact, other in (written | {(id(fact), id(other)): (fact, other) for fact, other in at_once}).values():
+        both = {fact.identity, other.identity}
+        if record_of[id(fact)] < record_of[id(other)] and not any(both <= each for each in stated):
+            yield fact, other
+
+
 def precedence(fact: Compared) -> tuple[Any, ...]:
     """The sort key of facts that are one: the first one counts, and its fields alone.
 
@@ -197,9 +224,9 @@ def counted(
 ) -> list[ACompared]:
     """The facts of one person that count, of those that stand: of facts that are one, only the first (`precedence`).
 
-    Facts are one if decisions say so, directly or through other facts, while their times agree. A proven pair is one
-    only while its content proves it. Two facts never are one if somebody decided that they are different, or if one
-    source numbers both: if a third fact is the same as either, it is one with the first of them.
+    Facts are one if decisions say so, directly or through other facts that stand, while their times agree. A proven
+    pair is one only while its content proves it. Two facts never are one if somebody decided that they are different,
+    or if one source numbers both: if a third fact is the same as either, it is one with the first of them.
     """
     said = {each.pair: each.decided for each in decisions if KIND_OF[each.pair.kind] == kind}
     of_fact: dict[str, list[ACompared]] = {}
@@ -208,7 +235,7 @@ def counted(
     groups: dict[str, set[str]] = {}
     for pair, decided in said.items():
         both = [(one, other) for one in of_fact.get(pair.first, ()) for other in of_fact.get(pair.second, ())]
-        agree = not both or any(times_agree(*each, zone) for each in both)
+        agree = any(times_agree(*each, zone) for each in both)
         if (decided == "same" and agree) or (decided == "proven" and any(are_proven_same(*each) for each in both)):
             joined = groups.get(pair.first, {pair.first}) | groups.get(pair.second, {pair.second})
             groups |= dict.fromkeys(joined, joined)
@@ -229,8 +256,7 @@ def counted(
 def _are_one(kind: str, one: Compared, other: Compared, said: Mapping[Pair, Decided], zone: ZoneInfo | None) -> bool:
     if one.identity == other.identity or are_numbered_apart(one, other):
         return False
-    named: PairKind = next(name for name, of in KIND_OF.items() if of == kind)
-    direct = said.get(pair_of(named, one.identity, other.identity))
+    direct = said.get(pair_of(NAMED[kind], one.identity, other.identity))
     if direct == "proven":
         return are_proven_same(one, other)
     return direct != "different" and times_agree(one, other, zone)
