@@ -1,9 +1,9 @@
 """Facts that may be the same: what is noted at intake, and the decisions about them (`timeline.same_facts`).
 
 At intake, a fact is compared with the others of the patient that stand. If the content of a new fact proves that it is
-one with a fact of an earlier revision, the service decides so. Two facts of one submission are never proven to be one,
-and of one source they are not noted either: their sender states two. Other pairs that may be one are listed on the
-worklist, until a person decides.
+one with a fact of an earlier revision, the service decides so, until a correction ends the proof. Two facts of one
+submission are never proven to be one, and of one source they are not noted either: their sender states two. Other pairs
+that may be one are listed on the worklist, until a person decides.
 
 Facts of two records that were merged are compared when they are read (`timeline.merged_records`). What waits of them
 is listed with the worklist and is not stored. A decision about them is kept with a record that was merged into another
@@ -44,6 +44,7 @@ from app.timeline.same_facts import (
     are_proven_same,
     decision_attribute,
     decision_in,
+    is_compared,
     pair_of,
     precedence,
     word_in,
@@ -63,6 +64,8 @@ def notes_of_pairs(
     """The notes of facts of one submission that may be the same as others, by their places. What the content proves is
     decided, the other pairs wait in `person.undecided`.
     """
+    if not any(is_compared(fact) for fact in facts):
+        return
     kept = dict(enumerate(facts))
     for fate in found:
         if fate.kind == kind and fate.disposition is not Disposition.KEPT:
@@ -77,14 +80,16 @@ def notes_of_pairs(
     fresh = {(each.fact[0], each.fact) for each in now.values() if each.added == builder.number}
     sent: dict[tuple[Any, ...], int] = {tuple(fact): at for at, fact in kept.items()}
     mine = [fact for fact in everything if tuple(fact) in sent]
-    timed = any(fact.instant is not None for fact in everything)
+    timed = any(getattr(fact, "instant", None) is not None for fact in everything)
     zone = zone_at(builder.connection, builder.key, builder.head.number) if timed else None
     noted: dict[int, Note] = {}
     for fact, other in alike(mine, everything, zone):
         pair = pair_of(NAMED[kind], fact.identity, other.identity)
         decided = _decided(builder, person, pair)
         if decided is not None and decided.fact[STATUS] not in WITHDRAWN:
-            continue
+            proof = decision_in(decided.fact[_VALUE]).decided == "proven"
+            if not proof or are_proven_same(fact, other):
+                continue
         if tuple(other) in sent and fact.source == other.source:
             continue  # their sender states two
         is_new = [(each.identity, tuple(each)) in fresh for each in (fact, other)]

@@ -43,8 +43,8 @@ def merge(database, study, record="P1", survivor="P2", status="final"):
         submit(connection, study, [History(record, (link,))], format="t", client=None, received_at=now())
 
 
-def undo(database, study):
-    merge(database, study, status="entered-in-error")
+def undo(database, study, record="P1", survivor="P2"):
+    merge(database, study, record, survivor, "entered-in-error")
 
 
 def test_what_content_proves_to_be_one_counts_once_after_the_merge_and_twice_after_it_is_undone(database, study):
