@@ -1,4 +1,4 @@
-"""The routes of the decisions: whether two infusions or adverse events of a patient are one."""
+"""The routes of the decisions: whether two infusions, periods of a drug or adverse events of a patient are one."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ from app.store.audit import was_read
 from app.store.decisions import ListedDecision, Said
 from app.store.snapshot import study_at
 from app.submission.loop import Submitter
-from app.timeline.document import AdverseEvent, Document, Infusion, Text
+from app.timeline.document import AdverseEvent, Document, Infusion, Medication, Text
 from app.timeline.same_facts import NAME_PATTERN, Decided, Pair, PairKind
 from app.timeline.times import instant_text
 
@@ -32,7 +32,7 @@ class PossiblySame(BaseModel):
     """Two facts of a patient that may be the same."""
 
     kind: PairKind = Field(description="What they are.", examples=["infusion"])
-    facts: list[Infusion | AdverseEvent] = Field(
+    facts: list[Infusion | Medication | AdverseEvent] = Field(
         description="The facts as the timeline shows them. The first one counts if they are one. One that was "
         "withdrawn since is not here.",
         examples=[[_DOSE | {"time": "2005-04-11T10:00:00+09:00", "id": "7", "source": "EHR"}, _DOSE]],
@@ -109,8 +109,8 @@ def pair_document(
 def list_decisions(
     request: Request, study: StudyId, state: State, at: At, limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
-    """The decisions that stand: which infusions and adverse events that two sources sent are one. A decision that was
-    taken back is not listed; the history of the patient has it.
+    """The decisions that stand: which infusions, periods of a drug and adverse events that two sources sent are one. A
+    decision that was taken back is not listed; the history of the patient has it.
     """
     question = ("decisions", study)
     at, after = state.cursors.walk(question, at, cursor, start="")

@@ -38,7 +38,11 @@ _SEEN = "2026-11-22T10:00:00Z"
 class SetAsideItem(BaseModel):
     """A fact that was sent and cannot count, or two facts that may be the same."""
 
-    item: int = Field(description="Its number on the worklist.", examples=[1])
+    item: int | None = Field(
+        description="Its number on the worklist; null for two facts of merged records, which are compared as they are "
+        "listed.",
+        examples=[1],
+    )
     patient: str = Field(description="The patient, by pseudonym.", examples=["P01"])
     code: str | None = Field(description="What was measured, if it is known.", examples=["CK"])
     reason: str = Field(description="Why it is set aside (docs/codes.md).", examples=["unknown_unit"])
@@ -135,13 +139,9 @@ class Intake(BaseModel):
 
 
 def _item_document(
-    request: Request, study: str, item: SetAside, facts: Mapping[int, list[dict[str, Any]]]
+    request: Request, study: str, item: SetAside, facts: Mapping[int | str, list[dict[str, Any]]]
 ) -> dict[str, Any]:
-    pair = (
-        {}
-        if item.pair is None
-        else {"pair": pair_document(request, study, item.patient, item.pair, facts[item.number])}
-    )
+    pair = {} if item.pair is None else {"pair": pair_document(request, study, item.patient, item.pair, facts[item.at])}
     history = None
     if item.statement is not None:
         path = f"/v1/studies/{study}/patients/{item.patient}/history"
@@ -181,13 +181,13 @@ def list_set_aside(
     at, after = state.cursors.walk(question, at, cursor, start=0)
     with study_at(state.database, study, at) as snapshot:
         found = snapshot.set_aside(after=after, limit=limit + 1)
-        pairs = {item.number: (item.patient, item.pair) for item in found[:limit] if item.pair is not None}
+        pairs = {item.at: (item.patient, item.pair) for item in found[:limit] if item.pair is not None}
         facts = dict(zip(pairs, snapshot.facts_of_pairs(list(pairs.values())), strict=True))
     was_read(study, [item.patient for item in found[:limit]])
     items = [_item_document(request, study, item, facts) for item in found[:limit]]
     more = len(found) > limit
     return page(
-        request, items, state.cursors.sign(question, [snapshot.revision, found[limit - 1].number]) if more else None
+        request, items, state.cursors.sign(question, [snapshot.revision, found[limit - 1].at]) if more else None
     )
 
 

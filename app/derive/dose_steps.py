@@ -1,6 +1,7 @@
 """The dose of glucocorticoids of each patient as a step function of the day."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -87,13 +88,20 @@ def _rows(*columns: Ints) -> list[tuple[int, ...]]:
 
 
 def _running(patient: Ints, added: Floats) -> Floats:
-    """Running sums that start again with each patient."""
-    total = np.cumsum(added)
-    first = np.ones(len(patient), dtype=np.bool_)
-    first[1:] = patient[1:] != patient[:-1]
-    before = np.where(first, total - added, -np.inf)
-    start = np.maximum.accumulate(np.where(first, np.arange(len(patient)), 0)) if len(patient) else before
-    return total - before[start] if len(patient) else total
+    """Running sums that start again with each patient; `patient` ascends.
+
+    The next row of every patient is added in one step. A difference of sums over all patients would carry the rounding
+    of a very high dose into the sums of others.
+    """
+    at = np.arange(len(patient))
+    place = at - np.searchsorted(patient, patient, side="left")
+    rows = np.argsort(place, kind="stable")
+    bounds = np.searchsorted(place[rows], np.arange(1, place.max(initial=0) + 2), side="left")
+    total = added.copy()
+    for first, stop in pairwise(bounds.tolist()):
+        nth = rows[first:stop]
+        total[nth] += total[nth - 1]
+    return total
 
 
 def first_day(steps: DoseSteps, chosen: Bools, size: int) -> Ints:

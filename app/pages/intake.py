@@ -27,6 +27,10 @@ DECISIONS: dict[Said, str] = {
     "same": "They are the same", "different": "They are different", "undecided": "Take it back",
 }  # fmt: skip
 """What a person may decide about two facts, in words."""
+CHOICES = [(name, DECISIONS[name]) for name in ("same", "different")]
+"""What a person may decide first."""
+MOST_PAIRS = 10
+"""How many pairs the page that adds data shows."""
 _SAID: dict[Decided, str] = {"same": "the same", "different": "different", "proven": "the same, by their content"}
 if DISMISSALS.keys() != set(get_args(DismissalReason)):
     raise AssertionError("every reason for a dismissal has its words")
@@ -49,11 +53,11 @@ async def add_data(reading: PageReading, names: Names) -> dict[str, Any]:
     """What the page of the intake shows."""
     home = f"/v1/studies/{names['study']}"
     intake = await reading.json(f"{home}/intake")
-    study, waiting = await together(reading.json(home), reading.if_allowed(f"{home}/set-aside", [("limit", "1")]))
+    study, listed = await together(reading.json(home), reading.if_allowed(f"{home}/set-aside"))
     return form_of(reading.asked, study) | {
         "sources": [_source(each) for each in intake["items"]],
         "proposals": in_words(intake["proposals"]),
-        "waiting": None if waiting is None else bool(waiting["items"]),
+        **waiting_of(listed),
     }
 
 
@@ -72,7 +76,21 @@ def form_of(asked: Asked, study: Mapping[str, Any]) -> dict[str, Any]:
         "rehearsed": "",
         "sources": None,
         "proposals": [],
-        "waiting": None,
+        **waiting_of(None),
+    }
+
+
+def waiting_of(listed: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the page that adds data shows of the first page of the worklist: whether anything waits, and which facts
+    may be the same.
+    """
+    items = [] if listed is None else listed["items"]
+    pairs = [_with_pair(item) for item in items if "pair" in item]
+    return {
+        "waiting": bool(items),
+        "pairs": pairs[:MOST_PAIRS],
+        "more_pairs": len(pairs) > MOST_PAIRS,
+        "choices": CHOICES,
     }
 
 
@@ -122,14 +140,13 @@ async def worklist(reading: PageReading, names: Names) -> dict[str, Any]:
                 **item,
                 "text": meaning(item["reason"]),
                 "where": place_in_words(item["place"]) if item["format"] in {"csv", "xlsx"} else item["place"],
-                "pair": _pair(item["pair"]) if "pair" in item else None,
             }
-            for item in listed["items"]
+            for item in map(_with_pair, listed["items"])
         ],
         "next": listed["next"],
         "proposals": in_words(intake["proposals"]) if intake is not None and not reading.pinned else [],
         "dismissals": DISMISSALS,
-        "choices": [(name, DECISIONS[name]) for name in ("same", "different")],
+        "choices": CHOICES,
     }
 
 
@@ -150,6 +167,18 @@ async def decided(reading: PageReading, names: Names) -> dict[str, Any]:
         ],
         "next": listed["next"],
     }
+
+
+def _with_pair(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item of the worklist, with its two facts as a person reads them if it is about two, and what it is called."""
+    pair = _pair(item["pair"]) if "pair" in item else None
+    what, named = item["code"] or "A fact", f"item {item['item']}"
+    if pair is not None and pair["lines"]:
+        first = pair["lines"][0]
+        what = first.what
+        if item["item"] is None:
+            named = f"{what} of {item['patient']}, {first.when[:10] or 'day not known'}"
+    return {**item, "pair": pair, "what": what, "named": named}
 
 
 def _pair(pair: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from app.http.dependencies import IDENTIFIER, PatientId, StudyId
 from app.http.openapi import JSON
 from app.http.representations import Asked, ServedDocument
 from app.pages.given_files import GivenFile, looked_at, sendings
-from app.pages.intake import DISMISSALS, form_of, in_words
+from app.pages.intake import DISMISSALS, form_of, in_words, waiting_of
 from app.pages.load_outcome import LoadOutcome
 from app.pages.routes import Text, asked_of, see_other, token_header
 from app.pages.site import answered, fault_page
@@ -90,6 +90,7 @@ async def add(request: Request, study: StudyId) -> Response:
         outcome = await _sent(asked, study, file, rehearse=rehearse, token=fields.get("token", ""))
     before = found.json()
     after = before if rehearse or outcome is None else (await asked.get(f"/v1/studies/{study}")).json()
+    listed = None if rehearse or outcome is None else await asked.get(f"/v1/studies/{study}/set-aside")
     shown = form_of(asked, before) | {
         "path": f"/v1/studies/{study}/intake",
         "given": file,
@@ -100,6 +101,7 @@ async def add(request: Request, study: StudyId) -> Response:
         "revision_before": before["revision"],
         "revision_after": after["revision"],
         "proposals": in_words([] if outcome is None else outcome.proposals),
+        **waiting_of(listed.json() if listed is not None and listed.status == 200 else None),
     }
     return await answered(asked, "add_data.html", {"study": study}, shown, 422 if file.objection else 200)
 

@@ -84,6 +84,9 @@ class CopySource(Protocol):
     def bring_client_ids(self, connection: Connection, names: Iterable[tuple[str, str]]) -> None:
         """Copy these client ids, each a type of resource and an id."""
 
+    def bring_person(self, connection: Connection, patient: str) -> None:
+        """Copy all records that are read as one person with this record."""
+
     def bring_merged(self, connection: Connection, patient: str) -> None:
         """Copy the patients whose records were ever merged into that of this patient."""
 

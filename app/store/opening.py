@@ -20,6 +20,7 @@ from app.store.erasure_list import complete_erasure_list
 from app.store.heads import Chain, ChainHead, HeadsFile
 from app.store.ledger_keys import FINGERPRINT, LOCKED, lock_studies
 from app.store.queries import Insertion, Query
+from app.store.rehearsal import remove_leftovers
 from app.store.revision_builder import HEAD
 from app.store.tables import SCHEMA_REVISION, secret_fingerprint, studies
 from app.store.verification import fault_of
@@ -66,6 +67,7 @@ def open_ledger(database: Database, heads: Path) -> str | None:
         _seal_keys(database)
         complete_erasure_list(database)
         database.sweep()
+        remove_leftovers()
     return objection
 
 

@@ -3,12 +3,18 @@
 The copy is an SQLite file in a private folder, which is deleted at the end. It begins with what the study declares and
 with its latest revision. A patient is copied when a submission first names the patient, as the patient stood at that
 revision. The database of the study is only read, in short transactions, so that no other client waits.
+
+A process that is killed cannot delete its folder. It loses its lock on the folder, so the next rehearsal and the next
+start delete it.
 """
 
+import fcntl
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +38,21 @@ from app.store.tables import (
     studies,
     study_facts,
 )
+from app.store.timelines import merged_records
 from app.timeline.merged_records import MERGED_INTO
 
+_PREFIX = "myoresponse-rehearsed-"
+"""Not that of 0.1.0 (`myoresponse-rehearsal-`), whose folders have no lock."""
 _FACTS = tuple(table for table, _ in FACTS.values())
 
 
 @contextmanager
 def rehearsal(database: Database, study: str) -> Iterator[Database]:
     """A database with a copy of the study. The copy of an unknown study is empty."""
-    with tempfile.TemporaryDirectory(prefix="myoresponse-rehearsal-") as folder:
+    remove_leftovers()
+    with _private_folder() as folder:
         copy = Database(
-            f"sqlite:///{Path(folder) / 'copy.db'}",
+            f"sqlite:///{folder / 'copy.db'}",
             origin=CopiedStudy(database, study),
             durable=False,
             keys=database.keys,
@@ -54,6 +64,43 @@ def rehearsal(database: Database, study: str) -> Iterator[Database]:
             yield copy
         finally:
             copy.dispose()
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder for this process only, which has a lock on it and deletes it at the end."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with _open(folder) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if not folder.exists():
+                continue  # another process took it for a folder that was left
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+@contextmanager
+def _open(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers() -> int:
+    """Delete the folders of rehearsals of this user whose processes were killed; the number of folders."""
+    count = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError), _open(folder) as descriptor:  # a foreign one, one that is used, or no folder
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+                count += 1
+    return count
 
 
 def _origin(copy: Database) -> "CopiedStudy":
@@ -122,6 +169,13 @@ class CopiedStudy:
         self.bring_keys(connection, {row["patient_key"] for row in found})
         if found:
             connection.execute(client_ids.insert(), found)
+
+    def bring_person(self, connection: Connection, patient: str) -> None:
+        """Copy all records that are read as one person with this record."""
+        with self._database.reading() as origin:
+            merged, _ = merged_records(origin, self._key, self._head)
+        own = [[survivor, *records] for survivor, records in merged.items()]
+        self.bring_patients(connection, next((records for records in own if patient in records), []))
 
     def bring_merged(self, connection: Connection, patient: str) -> None:
         """Copy the patients whose records were ever merged into that of this patient."""

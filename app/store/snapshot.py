@@ -237,10 +237,20 @@ class StudyAt:
         key = studies.study_key(self._connection, self.id)
         return worklist.set_aside_steps(self._connection, key, after, self.revision)
 
-    def set_aside(self, *, after: int | None = None, limit: int = 100) -> list[SetAside]:
-        """The worklist, oldest item first: at most `limit`, after the item with the number `after`."""
+    def set_aside(self, *, after: int | str = 0, limit: int = 100) -> list[SetAside]:
+        """The worklist, oldest item first, then what waits of merged records: at most `limit`, `after` the place of an
+        item (`SetAside.at`).
+        """
         key = studies.study_key(self._connection, self.id)
-        return worklist.listed_items(self._connection, key, self.revision, after=after, limit=limit)
+        found: list[SetAside] = []
+        if isinstance(after, int):
+            found = worklist.listed_items(self._connection, key, self.revision, after=after, limit=limit)
+            after = ""
+        if len(found) < limit:
+            found += decisions.waiting_between(
+                self._connection, key, self.revision, after=after, limit=limit - len(found)
+            )
+        return found
 
     def decisions(self, *, after: tuple[str, str] = ("", ""), limit: int = 100) -> list[ListedDecision]:
         """The decisions about facts that may be the same: at most `limit`, after this patient and name of a pair."""

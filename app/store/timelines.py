@@ -47,10 +47,10 @@ from app.timeline.facts import (
     MedicationFact,
     counts_nowhere,
 )
-from app.timeline.merged_records import MERGED_INTO, persons, stated_as_one
+from app.timeline.merged_records import MERGED_INTO, persons, proven_between, stated_as_one
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
 from app.timeline.number_rule import standing
-from app.timeline.same_facts import KIND_OF, PREFIX, Decision, counted, decisions_in
+from app.timeline.same_facts import KIND_OF, NAMED, PREFIX, Decision, counted, decisions_in
 from app.timeline.source_facts import Source, Sources, addresses, aligned, aligned_facts, words_of
 from app.timeline.times import day_text, instant_text
 
@@ -276,7 +276,7 @@ def cohort_of_persons(
             zone = zone_at(connection, study, revision)
             names = {keys[record]: record for person in decided for record in records_of[person]}
             for kind in KIND_OF.values():
-                asserted = _asserted(connection, kind, revision, names)
+                asserted = asserted_facts(connection, kind, revision, names)
                 rows[kind] = [row for row in rows[kind] if row[0] not in decided]
                 for person, decisions in decided.items():
                     stated = [asserted.get(record, ()) for record in records_of[person]]
@@ -290,6 +290,13 @@ def decided_persons(attributes_of: Mapping[str, Mapping[str, str]]) -> dict[str,
     """The decisions about facts of each person who has some, from the attributes of the persons."""
     found = {person: decisions_in(attributes) for person, attributes in attributes_of.items()}
     return {person: decisions for person, decisions in found.items() if decisions}
+
+
+def proven_of(kind: str, records: Sequence[Sequence[Any]], decided: Mapping[str, str]) -> dict[str, str]:
+    """The decisions that the content of facts of two records of a person makes, as attributes."""
+    if len(records) < 2 or kind not in NAMED:
+        return {}
+    return {fact.identity: fact.value for fact in proven_between(NAMED[kind], records, decided)}
 
 
 def standing_of(kind: str, records: Sequence[Sequence[Any]]) -> list[Any]:
@@ -310,14 +317,20 @@ def links_of_keys(connection: Connection, revision: int, keys: Mapping[str, int]
     }
 
 
+def merged_records(connection: Connection, study: int, revision: int) -> tuple[dict[str, list[str]], dict[str, int]]:
+    """The merged records of each surviving record of a study at a revision, and the keys of all patients."""
+    links = {record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
+    return persons(links, keys), keys
+
+
 def cohort_of_person(connection: Connection, study_id: str, patient: str, revision: int) -> Cohort:
     """What `cohort` has of one person; nobody, if this record was merged into another one.
 
     Only the facts of this person are read. Raises `NotFound` and `Erased`.
     """
     study, _ = find_patient(connection, study_id, patient, revision)
-    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
-    merged = persons({record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}, keys)
+    merged, keys = merged_records(connection, study, revision)
     others = {record for records in merged.values() for record in records}
     records = [] if patient in others else [patient, *merged.get(patient, ())]
     of_person = {patient: records} if records else {}
@@ -353,14 +366,24 @@ def _join_merged_records(
     for survivor, records in records_of.items():
         attributes_of[survivor] = stated_as_one([attributes_of.pop(record) for record in records])
     for kind in TABLES:
-        asserted = _asserted(connection, kind, revision, names)
+        asserted = asserted_facts(connection, kind, revision, names)
         rows[kind] = [row for row in rows[kind] if row[0] in attributes_of and row[0] not in linked]
         for survivor, records in records_of.items():
             stated = [asserted.get(record, ()) for record in records]
             rows[kind] += rows_of_facts(kind, survivor, standing(kind, *stated))
+            attributes_of[survivor] |= proven_of(kind, stated, attributes_of[survivor])
 
 
-def _asserted(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
+def attributes_of_keys(connection: Connection, revision: int, names: Mapping[int, str]) -> dict[str, dict[str, str]]:
+    """The attributes of these patients (by key) by their names, by the identifiers of the patients."""
+    stated: dict[str, dict[str, str]] = {}
+    for chunk in filled(names):
+        for key, name, value in _standing_of_keys("attributes", len(chunk)).rows(connection, revision, *chunk):
+            stated.setdefault(names[key], {})[name] = value
+    return stated
+
+
+def asserted_facts(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
     """The facts of these patients (by key) that stand, with withdrawals, by the identifiers of the patients."""
     make: Any = FACT_TYPES[kind]
     facts: dict[str, list[Any]] = {}
@@ -466,8 +489,7 @@ def records_of_persons(connection: Connection, study_id: str, revision: int) -> 
     the person, and those that were merged into it.
     """
     study = study_key(connection, study_id)
-    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision))
-    merged = persons({record: json.loads(into) for record, into in _LINKS.rows(connection, study, revision)}, keys)
+    merged, keys = merged_records(connection, study, revision)
     others = {record for records in merged.values() for record in records}
     return {person: [person, *merged.get(person, ())] for person in sorted(keys.keys() - others)}
 
@@ -502,15 +524,13 @@ def _of_persons(
 ) -> Iterator[Source]:
     """The sources of the facts that count, chosen among all records of each person, by the decisions about them."""
     names = {keys[record]: record for survivor, records in merged.items() for record in (survivor, *records)}
-    facts = _asserted(connection, kind, revision, names) if names else {}
-    stated: dict[str, dict[str, str]] = {}
-    for chunk in filled(names) if kind in KIND_OF.values() else ():
-        for key, name, value in _standing_of_keys("attributes", len(chunk)).rows(connection, revision, *chunk):
-            stated.setdefault(names[key], {})[name] = value
+    facts = asserted_facts(connection, kind, revision, names) if names else {}
+    stated = attributes_of_keys(connection, revision, names) if kind in NAMED else {}
     for survivor, records in merged.items():
         asserted = {record: facts.get(record, ()) for record in (survivor, *records)}
         record_of = {id(fact): record for record, mine in asserted.items() for fact in mine}
-        decisions = decisions_in(stated_as_one([stated.get(record, {}) for record in asserted]))
+        said = stated_as_one([stated.get(record, {}) for record in asserted])
+        decisions = decisions_in(said | proven_of(kind, list(asserted.values()), said))
         for fact in counted(kind, standing_of(kind, list(asserted.values())), decisions, zone):
             content = content_of(kind, fact)
             if content is not None:

@@ -158,10 +158,10 @@ class SetAside:
     """An item that is listed. `code` is ours, if it is known. `revision` set it aside, `received_at` is its time.
 
     `statement` says where the history of the patient has an ambiguous statement: its kind, code and number. `pair` are
-    two facts that may be the same.
+    two facts that may be the same; those of two merged records have no number, because they are not stored.
     """
 
-    number: int
+    number: int | None
     patient: str
     code: str | None
     reason: str
@@ -172,6 +172,11 @@ class SetAside:
     revision: int
     received_at: int
     pair: Pair | None = None
+
+    @property
+    def at(self) -> int | str:
+        """Its place in the list."""
+        return self.patient + self.pair.name if self.number is None and self.pair is not None else self.number or 0
 
 
 @dataclass(frozen=True, slots=True)

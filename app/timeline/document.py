@@ -243,8 +243,8 @@ class Ended(Document):
 
 
 class FactDecision(Document):
-    """Whether two infusions or adverse events of the patient are one. An export has it, so that an import counts the
-    same.
+    """Whether two infusions, periods of a drug or adverse events of the patient are one. An export has it, so that an
+    import counts the same.
     """
 
     kind: PairKind = example("What the two facts are.", "infusion")

@@ -2,13 +2,28 @@
 
 A hospital may merge two records of one person, and may undo this later. Therefore no fact is moved. The merged record
 has the attribute `merged_into`, which names the surviving record, and analyses read both together.
+
+Infusions and events of two records may be the same (`same_facts`). Nothing is stored about them at the merge: what
+their content proves is found each time that the records are read together, unless a person has decided otherwise. So
+it does not matter what arrives before the merge and what after it, and a merge that is undone leaves nothing behind.
 """
 
 import json
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from app.timeline.facts import KINDS, History
+from app.timeline.facts import KINDS, AttributeFact, History
+from app.timeline.number_rule import standing
+from app.timeline.same_facts import (
+    KIND_OF,
+    PREFIX,
+    Decision,
+    PairKind,
+    alike_between,
+    are_proven_same,
+    decision_attribute,
+    pair_of,
+)
 from app.timeline.vocabulary import WITHDRAWN
 
 Stated = TypeVar("Stated")
@@ -71,6 +86,16 @@ def stated_as_one(records: Sequence[Mapping[str, Stated]]) -> dict[str, Stated]:
     return attributes
 
 
+def proven_between(
+    named: PairKind, records: Sequence[Sequence[Any]], decided: Container[str]
+) -> Iterator[AttributeFact]:
+    """The decisions that the content of facts of two records makes; `decided` are the names of the attributes."""
+    for fact, other in alike_between(records, standing(KIND_OF[named], *records), None):
+        pair = pair_of(named, fact.identity, other.identity)
+        if PREFIX + pair.name not in decided and are_proven_same(fact, other):
+            yield decision_attribute(Decision(pair, "proven"), None)
+
+
 def merged_history(records: Sequence[History]) -> History:
     """The records of one person as one history. The surviving record is given first, the others in code-point order.
 
@@ -83,4 +108,7 @@ def merged_history(records: Sequence[History]) -> History:
         for kind in KINDS
         if kind != "attributes"
     }
+    for named, kind in KIND_OF.items():
+        for fact in proven_between(named, [getattr(record, kind) for record in records], attributes):
+            attributes[fact.identity] = fact
     return History(records[0].patient, tuple(attributes.values()), **joined)

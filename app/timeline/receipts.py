@@ -97,7 +97,7 @@ NOTES: dict[NoteCode, str] = {
     NoteCode.DOSE_NOT_DAILY: "The unit is not that of a daily dose, so the dose on these days is unknown to analyses.",
     NoteCode.PRODUCT_IS_NO_TREATMENT: "The product is not the treatment that the study declares.",
     NoteCode.NEW_PATIENT: "The patient was not in the study before.",
-    NoteCode.POSSIBLE_DUPLICATE: "Another fact that stands has the same content and another number or source.",
+    NoteCode.POSSIBLE_DUPLICATE: "Another fact that stands may be the same, with another number or source; both count.",
     NoteCode.COUNTED_ONCE: "The content proves that another fact that stands is the same one; one of them counts.",
     NoteCode.IMPLAUSIBLE: "The content is possible and unlikely; it counts.",
     NoteCode.ISSUED_FROM_RECEIPT: "The correction or withdrawal has no time of issue; the time of receipt is used.",

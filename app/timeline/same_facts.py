@@ -1,9 +1,10 @@
-"""The same infusion or adverse event from two sources: which facts may be one, and which of them counts.
+"""The same infusion, event or period of a glucocorticoid from two sources: which facts may be one, and which counts.
 
 Two sources number one infusion differently, and one of them sends a date, the other a date-time. Such facts are kept
 both. They are a pair, and a decision about the pair says whether they are one: a person says `same` or `different`, or
 the service found at intake that their content proves it (`proven`). A decision is an attribute of the patient, so it
-has revisions, hashes and a history as every fact has, and the erasure of the person deletes it.
+has revisions, hashes and a history as every fact has, and the erasure of the person deletes it. Of the drugs only
+glucocorticoids are compared, because their doses are added up.
 
 A decision names two facts by their identities and says nothing of their content. Which facts count is a function of the
 facts that stand and of the decisions. So the order of arrival does not matter, and what is sent again changes nothing.
@@ -18,15 +19,19 @@ from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
-from app.timeline.facts import MINUTE, AttributeFact, EventFact, InfusionFact
+from app.timeline.drugs import drug_of
+from app.timeline.facts import MINUTE, AttributeFact, EventFact, InfusionFact, MedicationFact
 from app.timeline.times import EPOCH, EPOCH_DAY
+from app.timeline.vocabulary import DAILY_MILLIGRAMS
 
-Compared = InfusionFact | EventFact
-ACompared = TypeVar("ACompared", InfusionFact, EventFact)
+Compared = InfusionFact | MedicationFact | EventFact
+ACompared = TypeVar("ACompared", InfusionFact, MedicationFact, EventFact)
 Decided = Literal["same", "different", "proven"]
-PairKind = Literal["infusion", "adverse_event"]
+PairKind = Literal["infusion", "medication", "adverse_event"]
 """The kinds of facts that are compared, with their names in documents."""
-KIND_OF: dict[PairKind, str] = {"infusion": "infusions", "adverse_event": "events"}
+KIND_OF: dict[PairKind, str] = {"infusion": "infusions", "medication": "medications", "adverse_event": "events"}
+NAMED: dict[str, PairKind] = {of: kind for kind, of in KIND_OF.items()}
+"""The same, the other way round."""
 PREFIX = "decision:"
 """How the names of the attributes begin that are decisions."""
 NAME_PATTERN = r"^[0-9a-f]{32}$"
@@ -36,6 +41,7 @@ MOST_COMPARED = 100
 
 _GRAMS = {"g": ("g", 1.0), "mg": ("g", 1e-3), "g/kg": ("g/kg", 1.0), "mg/kg": ("g/kg", 1e-3)}
 _MIDNIGHT = "T00:00"
+_UTC = ZoneInfo("UTC")
 
 
 class Pair(NamedTuple):
@@ -86,13 +92,33 @@ def decisions_in(attributes: Mapping[str, str]) -> list[Decision]:
     return [decision_in(value) for name, value in attributes.items() if name.startswith(PREFIX)]
 
 
+def word_in(fact: Compared) -> str:
+    """What a fact is about as its sender writes it: its product, its drug or its term."""
+    if isinstance(fact, MedicationFact):
+        return fact.drug
+    return fact.product if isinstance(fact, InfusionFact) else fact.term
+
+
 def word_of(fact: Compared) -> str:
-    """What a fact is about: its product or its term, in one spelling."""
-    return (fact.product if isinstance(fact, InfusionFact) else fact.term).strip().casefold()
+    """The same in one spelling; of a drug its international name."""
+    if isinstance(fact, MedicationFact):
+        drug = drug_of(fact.drug)
+        return fact.drug if drug is None else drug.name
+    return word_in(fact).strip().casefold()
+
+
+def is_compared(fact: Compared) -> bool:
+    """Whether a fact is compared with others: of the drugs only glucocorticoids."""
+    drug = drug_of(fact.drug) if isinstance(fact, MedicationFact) else None
+    return not isinstance(fact, MedicationFact) or (drug is not None and drug.prednisolone_equivalent is not None)
 
 
 def day_of(fact: Compared, zone: ZoneInfo | None) -> int | None:
-    """The calendar day of a fact: of an instant in the zone of the study, if it declares one; else as written."""
+    """The calendar day of a fact: of an instant in the zone of the study, if it declares one; else as written. A period
+    has no single one.
+    """
+    if isinstance(fact, MedicationFact):
+        return None
     if zone is None or fact.instant is None:
         return fact.day
     return (EPOCH + timedelta(microseconds=fact.instant)).astimezone(zone).date().toordinal() - EPOCH_DAY
@@ -100,8 +126,11 @@ def day_of(fact: Compared, zone: ZoneInfo | None) -> int | None:
 
 def times_agree(one: Compared, other: Compared, zone: ZoneInfo | None) -> bool:
     """Whether two times may be one: the same minute, or the same day if one is a date. A month or a year agrees with
-    every day in it; without any onset, two events agree.
+    every day in it; without any onset, two events agree. Two periods agree if they are one, or overlap by more than a
+    day on which one ends and the other begins.
     """
+    if isinstance(one, MedicationFact) or isinstance(other, MedicationFact):
+        return isinstance(one, MedicationFact) and isinstance(other, MedicationFact) and _overlap(one, other)
     if one.instant is not None and other.instant is not None:
         return one.instant // MINUTE == other.instant // MINUTE
     days = [day_of(each, zone) for each in (one, other)]
@@ -114,13 +143,24 @@ def times_agree(one: Compared, other: Compared, zone: ZoneInfo | None) -> bool:
     return long.startswith(short)
 
 
+def _overlap(one: MedicationFact, other: MedicationFact) -> bool:
+    ends = [each.end_day for each in (one, other) if each.end_day is not None]
+    return one.start_day == other.start_day or max(one.start_day, other.start_day) < min(ends, default=math.inf)
+
+
 def are_numbered_apart(one: Compared, other: Compared) -> bool:
-    """Whether one source gave both facts a number: then it says itself that they are two."""
+    """Whether one source gave both facts a number: then it says itself that they are two. Of periods it is enough that
+    they have one source, which changes doses so.
+    """
+    if isinstance(one, MedicationFact):
+        return one.source == other.source
     return one.id is not None and other.id is not None and one.source == other.source
 
 
 def may_be_same(one: Compared, other: Compared, zone: ZoneInfo | None) -> bool:
-    """Whether two facts may be one: the same word, times that agree, and for infusions no other dose."""
+    """Whether two facts may be one: the same word, times that agree, and for infusions no other dose. Periods of two
+    sources may be one with two doses: one of them may be late.
+    """
     if one.identity == other.identity or are_numbered_apart(one, other) or word_of(one) != word_of(other):
         return False
     return times_agree(one, other, zone) and _same_dose(one, other) is not False
@@ -130,8 +170,14 @@ def are_proven_same(one: Compared, other: Compared) -> bool:
     """Whether the content of two facts proves that they are one.
 
     Both have the same instant to the microsecond, which is no midnight, because a date is often written so. Infusions
-    have the same product and the same dose. Events have the same term, severity, seriousness and relation.
+    have the same product and the same dose. Events have the same term, severity, seriousness and relation. Periods have
+    the same drug, the same daily dose, the same first day, and the same last day or both none.
     """
+    if isinstance(one, MedicationFact) and isinstance(other, MedicationFact):
+        same_days = (one.start_day, one.end_day) == (other.start_day, other.end_day)
+        return same_days and may_be_same(one, other, None) and _same_daily_dose(one, other)
+    if isinstance(one, MedicationFact) or isinstance(other, MedicationFact):
+        return False
     if one.instant is None or one.instant != other.instant or not may_be_same(one, other, None):
         return False
     if isinstance(one, InfusionFact) and isinstance(other, InfusionFact):
@@ -151,6 +197,18 @@ def _same_dose(one: Compared, other: Compared) -> bool | None:
     return math.isclose(known[0][0], known[1][0], rel_tol=1e-9)
 
 
+def _same_daily_dose(one: MedicationFact, other: MedicationFact) -> bool:
+    """Whether two periods have one known dose a day, in units that can be converted or in the same one."""
+    if one.dose is None or other.dose is None or one.unit is None or other.unit is None:
+        return False
+    if one.unit == other.unit:
+        return one.dose == other.dose
+    factors = [DAILY_MILLIGRAMS.get(each.unit or "") for each in (one, other)]
+    doses = [each.dose * float(factor) for each, factor in zip((one, other), factors, strict=True)
+             if each.dose is not None and factor is not None]  # fmt: skip
+    return len(doses) == 2 and math.isclose(*doses, rel_tol=1e-9)
+
+
 def _dose(fact: InfusionFact) -> tuple[float, str] | None:
     """A dose in g or in g per kg of body weight."""
     unit = _GRAMS.get(fact.unit or "")
@@ -163,7 +221,7 @@ def alike(
     """Each fact that was sent with each one that stands and may be the same. A fact is compared with the first
     `MOST_COMPARED` of its word and day only.
     """
-    everything = list(standing)
+    everything = [fact for fact in standing if is_compared(fact)]
     if len({fact.identity for fact in everything}) < 2:
         return
     of_day: dict[tuple[str, int | None], list[Compared]] = {}
@@ -171,7 +229,7 @@ def alike(
     for fact in everything:
         of_day.setdefault((word_of(fact), day_of(fact, zone)), []).append(fact)
         of_word.setdefault(word_of(fact), []).append(fact)
-    for fact in sent:
+    for fact in (each for each in sent if is_compared(each)):
         word, day = word_of(fact), day_of(fact, zone)
         near = of_word[word] if day is None else [*of_day.get((word, day), ()), *of_day.get((word, None), ())]
         for other in islice((each for each in near if each is not fact), MOST_COMPARED):
@@ -179,14 +237,35 @@ def alike(
                 yield fact, other
 
 
+def alike_between(
+    records: Sequence[Sequence[Compared]], standing: Iterable[Compared], zone: ZoneInfo | None
+) -> Iterator[tuple[Compared, Compared]]:
+    """The facts of different records of one person that may be the same, each pair once.
+
+    `records` has what each record states, `standing` those of these facts that count. If a record states both facts of
+    a pair, they were compared when they arrived. One instant that is written with two days is compared, too.
+    """
+    record_of = {id(fact): number for number, facts in enumerate(records) for fact in facts}
+    stated = [{fact.identity for fact in facts} for facts in records]
+    mine = list(standing)
+    written = {(id(fact), id(other)): (fact, other) for fact, other in alike(mine, mine, zone)}
+    at_once = ((fact, other) for fact, other in alike(mine, mine, _UTC) if are_proven_same(fact, other))
+    for fact, other in (written | {(id(fact), id(other)): (fact, other) for fact, other in at_once}).values():
+        both = {fact.identity, other.identity}
+        if record_of[id(fact)] < record_of[id(other)] and not any(both <= each for each in stated):
+            yield fact, other
+
+
 def precedence(fact: Compared) -> tuple[Any, ...]:
     """The sort key of facts that are one: the first one counts, and its fields alone.
 
-    More knowledge comes first: an instant before a date, a known dose or severity before an absent one. Of equal ones
-    the one that its source issued last comes first, then the first identity in code-point order.
+    More knowledge comes first: an instant before a date, a known dose, severity or last day before an absent one. Of
+    equal ones the one that its source issued last comes first, then the first identity in code-point order.
     """
-    unknown = [fact.instant is None, fact.day is None]
-    names = ("dose", "course") if isinstance(fact, InfusionFact) else ("severity", "serious", "related")
+    unknown = [] if isinstance(fact, MedicationFact) else [fact.instant is None, fact.day is None]
+    names: tuple[str, ...] = ("severity", "serious", "related")
+    if not isinstance(fact, EventFact):
+        names = ("dose", "course") if isinstance(fact, InfusionFact) else ("end_day", "dose")
     unknown += [getattr(fact, name) is None for name in names]
     issued = -math.inf if fact.issued is None else fact.issued
     return (*unknown, -issued, fact.identity)
@@ -197,9 +276,9 @@ def counted(
 ) -> list[ACompared]:
     """The facts of one person that count, of those that stand: of facts that are one, only the first (`precedence`).
 
-    Facts are one if decisions say so, directly or through other facts, while their times agree. A proven pair is one
-    only while its content proves it. Two facts never are one if somebody decided that they are different, or if one
-    source numbers both: if a third fact is the same as either, it is one with the first of them.
+    Facts are one if decisions say so, directly or through other facts that stand, while their times agree. A proven
+    pair is one only while its content proves it. Two facts never are one if somebody decided that they are different,
+    or if one source numbers both: if a third fact is the same as either, it is one with the first of them.
     """
     said = {each.pair: each.decided for each in decisions if KIND_OF[each.pair.kind] == kind}
     of_fact: dict[str, list[ACompared]] = {}
@@ -208,7 +287,7 @@ def counted(
     groups: dict[str, set[str]] = {}
     for pair, decided in said.items():
         both = [(one, other) for one in of_fact.get(pair.first, ()) for other in of_fact.get(pair.second, ())]
-        agree = not both or any(times_agree(*each, zone) for each in both)
+        agree = any(times_agree(*each, zone) for each in both)
         if (decided == "same" and agree) or (decided == "proven" and any(are_proven_same(*each) for each in both)):
             joined = groups.get(pair.first, {pair.first}) | groups.get(pair.second, {pair.second})
             groups |= dict.fromkeys(joined, joined)
@@ -229,8 +308,7 @@ def counted(
 def _are_one(kind: str, one: Compared, other: Compared, said: Mapping[Pair, Decided], zone: ZoneInfo | None) -> bool:
     if one.identity == other.identity or are_numbered_apart(one, other):
         return False
-    named: PairKind = next(name for name, of in KIND_OF.items() if of == kind)
-    direct = said.get(pair_of(named, one.identity, other.identity))
+    direct = said.get(pair_of(NAMED[kind], one.identity, other.identity))
     if direct == "proven":
         return are_proven_same(one, other)
     return direct != "different" and times_agree(one, other, zone)

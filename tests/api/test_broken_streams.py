@@ -152,7 +152,7 @@ def test_a_rehearsal_that_is_cut_stores_nothing_and_leaves_nothing_on_the_disk(r
         sender.send(many(400)[:cut])
         rehearsed = many(400)[:cut].count(b"\n")
         assert [each["status"] for each in sender.outcomes(rehearsed)] == ["created"] * rehearsed
-        assert list(folder.glob("myoresponse-rehearsal-*"))
+        assert list(folder.glob("myoresponse-rehearsed-*"))
     assert server.wait_for("POST route=(.*) status", before + 1)[1] == "/v1/studies/{study}/timelines"
     for _ in range(50):
         if not list(folder.iterdir()):

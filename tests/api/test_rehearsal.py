@@ -484,7 +484,7 @@ def test_every_operation_that_cannot_be_rehearsed_refuses_it_by_name_and_changes
 
 def test_the_copy_of_a_rehearsal_is_deleted_although_its_request_is_cancelled(trial, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    folders = lambda: list(tmp_path.glob("myoresponse-rehearsal-*"))  # noqa: E731
+    folders = lambda: list(tmp_path.glob("myoresponse-rehearsed-*"))  # noqa: E731
     begin = Writing.__metadata__[0].dependency
 
     class Request:

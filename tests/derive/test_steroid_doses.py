@@ -145,6 +145,29 @@ def test_sums_and_times_are_those_of_the_twin(case):
         agree(found, slow, rule, last)
 
 
+ABSURD = st.sampled_from([("1e6", "g/d", "betamethasone"), ("1e300", "mg/d", "prednisolone"), ("1e9", "mg/wk", "mPSL")])
+
+
+@settings(max_examples=repeats(60, thorough=400))
+@given(studies(), ABSURD, st.integers(0, 5), st.sampled_from([None, 0, 3, 30]))
+def test_an_absurd_dose_of_one_patient_changes_no_figure_of_another(case, absurd, place, last):
+    patients, rule = case
+    place = min(place, len(patients))
+    among = [*patients[:place], ([(0, last, *absurd)], 10, None, []), *patients[place:]]
+    alone, together = (DerivedStudy(cohort_of(each), protocol_with(rule)) for each in (patients, among))
+    others = [i for i in range(len(among)) if i != place]
+    steps = [(study.cohort.patients, dose_steps(study.cohort, study.exposure)) for study in (alone, together)]
+    found = [
+        [(who, *row) for who, *row in zip(*(getattr(each, name).tolist() for name in
+                                            ("patient", "day", "daily_milligrams", "covered")), strict=True)]
+        for _, each in steps
+    ]  # fmt: skip
+    mine = [(others.index(who), *row) for who, *row in found[1] if who != place]
+    assert repr(mine) == repr(found[0])
+    figures = derived(together, rule)
+    assert repr([figures[i] for i in others]) == repr(derived(alone, rule))
+
+
 @settings(max_examples=repeats(40, thorough=300))
 @given(studies())
 def test_each_course_has_the_doses_from_its_first_day_to_the_day_before_the_next(case):

@@ -278,6 +278,19 @@ class TestStopped:
         assert not output.exists()
         assert not (here.folder / "all.ndjson.part").exists()
 
+    def test_the_part_of_an_export_that_was_killed_is_replaced_by_the_next_one(self, here):
+        here.run("import", here.write("a.ndjson", lines()), "--study", "trial")
+        output, part = here.folder / "all.ndjson", here.folder / "all.ndjson.part"
+        process = begun(here, "export", "--study", "trial", "--output", output)
+        while not part.exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.kill()
+        process.communicate(timeout=20)
+        assert (part.exists(), output.exists()) == (True, False)
+        here.run("export", "--study", "trial", "--output", output)
+        assert (part.exists(), output.exists()) == (False, True)
+
     @pytest.mark.postgresql
     def test_a_connection_that_is_killed_loses_nothing_and_stores_nothing_twice(self, tmp_path, postgres_url):
         with service(postgres_url) as client:

@@ -474,7 +474,7 @@ def test_a_rehearsed_import_that_is_stopped_leaves_nothing_on_the_disk(here):
         [sys.executable, "-m", "app", "import", str(file), "--study", "trial", "--rehearse"],
         cwd=ROOT, env=environment(here.url) | {"TMPDIR": str(folder)}, stderr=subprocess.PIPE,
     )  # fmt: skip
-    while not [*folder.glob("myoresponse-rehearsal-*/copy.db-wal")]:
+    while not [*folder.glob("myoresponse-rehearsed-*/copy.db-wal")]:
         time.sleep(0.05)
         assert began.poll() is None
     began.terminate()

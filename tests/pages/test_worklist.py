@@ -111,7 +111,7 @@ def test_two_facts_that_may_be_the_same_are_shown_and_decided_by_a_form(trial):
     page = trial.get(PAGE).text
     assert f'action="{form}"' in page
     text = words(page)
-    assert "IVIG of P01 Another fact that stands has the same content" in text
+    assert "IVIG of P01 Another fact that stands may be the same" in text
     assert "2005-04-11 10:00 Infusion IVIG 30 g E<HR>, e1" in text
     assert "Dismiss item" not in text
     done = words(trial.post(form, data={"decision": "same", "reason": "One <morning>"}).text)

@@ -289,7 +289,9 @@ SAME = Rule(
     "before an absent one; of equal ones the one that its source issued last. The decision holds while the times "
     "agree: the same minute, or the same day if one is a date. Two infusions are proven to be one by the same "
     "instant, which is no midnight, product and dose; two events by the same instant, term, severity, seriousness "
-    "and relation. Two numbers of one source are always two.",
+    "and relation. Two numbers of one source are always two. Two periods of a glucocorticoid from two sources may be "
+    "one if they overlap by more than the day on which one ends and the other begins. The same drug, daily dose, first "
+    "and last day prove it. Facts of merged records are compared in the same way.",
     cases=(
         Case(
             says="a date and a date-time both count while nobody has decided",

@@ -1,12 +1,14 @@
 """A rehearsal: the same answers as the study itself gives, and nothing is stored."""
 
+import subprocess
+import sys
 import tracemalloc
 
 import pytest
 from sqlalchemy import text
 
 from app.store import ledger
-from app.store.rehearsal import rehearsal
+from app.store.rehearsal import rehearsal, remove_leftovers
 from tests.store.posts import ck, history, post, timeline
 
 EVERYTHING = ("patients", "lab_results", "patient_attributes", "revisions", "leaves", "aliases", "study_facts")
@@ -104,3 +106,45 @@ def test_a_rehearsal_of_many_documents_needs_little_memory(database, study):
 
     peak(10)
     assert peak(2_000) < 1_500_000
+
+
+KILLED = """
+import os, sys, tempfile
+tempfile.tempdir = sys.argv[1]
+from app.store.rehearsal import _private_folder
+with _private_folder() as folder:
+    (folder / "copy.db").write_text("a patient")
+    print("made", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_rehearsal_left_is_removed_and_not_what_a_running_one_uses(
+    database, study, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    killed, running = (subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2))
+    try:
+        for each in (killed, running):
+            assert each.stdout.readline() == b"made\n"
+        killed.kill()
+        killed.wait(timeout=20)
+        others = tmp_path / "myoresponse-rehearsed-file", tmp_path / "another"
+        others[0].touch()
+        others[1].mkdir()
+        left = {*tmp_path.iterdir()} - {*others}
+        assert len(left) == 2
+        with rehearsal(database, study) as copy:
+            outcomes(copy, study, DOCUMENTS)
+            assert len({*tmp_path.iterdir()} - {*others}) == 2
+        [kept] = {*tmp_path.iterdir()} - {*others}
+        assert (kept / "copy.db").read_text() == "a patient"
+        assert remove_leftovers() == 0
+        running.kill()
+        running.wait(timeout=20)
+        assert (remove_leftovers(), {*tmp_path.iterdir()}) == (1, {*others})
+    finally:
+        for each in (killed, running):
+            each.kill()
+            each.communicate()
