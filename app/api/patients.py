@@ -63,7 +63,6 @@ from app.store import ledger
 from app.store.audit import was_read
 from app.store.engine import Database
 from app.store.erasure_list import complete_erasure_list
-from app.store.gc_pause import gc_paused
 from app.store.history import Circumstance, Reason, Version, Wanted
 from app.store.snapshot import study_at
 from app.store.timelines import Filters, ListedPatient
@@ -299,7 +298,6 @@ def put_timeline(
     openapi_extra=reads({JSON: reference(Timeline)}, "What to add: a timeline with the new facts only."),
     responses={**_WRITTEN, **refuses(NotFound, Conflict, Erased, reading=True)},
 )
-@gc_paused()  # what was made of the body is gone before the collector would examine it
 def post_events(
     request: Request,
     study: StudyId,
