@@ -132,7 +132,7 @@ def test_the_process_is_alive_before_the_statistics_libraries_are_loaded_and_the
 
         load, begun = computing.warm, threading.Event()
 
-        def loaded(): return [name in sys.modules for name in ("scipy.special", "scipy.stats")]
+        def loaded(): return [name in sys.modules for name in ("scipy.special", "lifelines")]
 
         def warm():
             input()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.estimate.arithmetic import normal_quantile
 from app.estimate.results import Reason
-from app.estimate.times.survival import HALF_TOLERANCE, kaplan_meier, restricted_mean, survival_at_events
+from app.estimate.times.survival import HALF_TOLERANCE, kaplan_meier, restricted_mean
 from tests.estimate import twins
 from tests.estimate.reference import by_id
 
@@ -207,27 +207,6 @@ def test_the_uncensored_times_1_to_6_have_the_median_3_5_or_3_and_never_the_4_of
     assert KaplanMeierFitter().fit([1, 2, 3, 4, 5, 6]).median_survival_time_ == 4
     assert kaplan_meier([1, 2, 3, 4, 5, 6], [1] * 6).median.value == 3.5
     assert kaplan_meier([1, 2, 3, 4, 5, 6], [1] * 6, median="lower").median.value == 3
-
-
-LONG = st.lists(st.tuples(st.integers(0, 400) | st.floats(0, 400), st.booleans()), min_size=1, max_size=300)
-
-
-@given(ANY.filter(bool) | LONG)
-def test_the_curve_is_that_of_lifelines_to_the_last_bit(patients):
-    from lifelines import KaplanMeierFitter
-
-    times, events = columns(patients)
-    fit = KaplanMeierFitter().fit(times, events)
-    expected = fit.event_table[fit.event_table["observed"] > 0]
-    curve = kaplan_meier(times, events).curve[1:]
-    assert [point.time for point in curve] == expected.index.to_list()
-    assert [(point.at_risk, point.events) for point in curve] == [
-        *zip(expected["at_risk"].to_list(), expected["observed"].to_list(), strict=True)
-    ]
-    assert (
-        survival_at_events(times, events).tolist()
-        == fit.survival_function_.loc[expected.index, "KM_estimate"].to_list()
-    )
 
 
 def test_a_plateau_to_the_end_of_follow_up_has_its_median_at_the_left_end():

@@ -1,6 +1,6 @@
 """Time to an event with right censoring: the Kaplan-Meier curve, its median and the area under it.
 
-Risk sets and S(t) are those of lifelines, to the last bit. The rest is not, because lifelines differs: its median
+lifelines counts the risk sets and computes S(t). The rest is computed here, because lifelines differs: its median
 compares the floating-point S(t) with 0.5 exactly, so that it gives the next event for many curves that reach one half
 (4 for the times 1..6, where 3 or 3.5 is right); it gives bands where they are not defined; and its variance of the
 restricted mean is the variance of one patient's time, not of the estimate.
@@ -239,16 +239,17 @@ def _by_time(durations: ArrayLike, events: ArrayLike) -> tuple[NDArray[np.float6
 
 
 def _product_limit(times: NDArray[np.float64], observed: NDArray[np.bool_]) -> list[CurveStep]:
-    """The event times of the curve. S(t) is that of lifelines to the last bit: a sum of logarithms over all times."""
+    """The event times of the curve, counted by lifelines."""
     if not observed.any():
         return []
-    first = np.flatnonzero(np.concatenate([[True], times[1:] != times[:-1]]))
-    remaining, ended = times.size - first, np.add.reduceat(observed.astype(np.int64), first)
-    with np.errstate(divide="ignore"):
-        curve = np.exp(np.cumsum(np.log(remaining - ended) - np.log(remaining)))
-    here = np.flatnonzero(ended)
-    time, survival = times[first][here].tolist(), curve[here].tolist()
-    at_risk, deaths = remaining[here].tolist(), ended[here].tolist()
+    from lifelines import KaplanMeierFitter
+
+    fit = KaplanMeierFitter().fit(times, observed)
+    here = np.flatnonzero(fit.event_table["observed"])
+    time = fit.event_table.index.to_numpy()[here].tolist()
+    at_risk = [int(n) for n in fit.event_table["at_risk"].to_numpy()[here]]
+    deaths = [int(d) for d in fit.event_table["observed"].to_numpy()[here]]
+    survival = fit.survival_function_.to_numpy()[here, 0].tolist()
     left = [n - d for n, d in zip(at_risk, deaths, strict=True)]
     censored = [m - n_next for m, n_next in zip(left, [*at_risk[1:], 0], strict=True)]
     terms = (d / (n * m) if m else math.inf for n, d, m in zip(at_risk, deaths, left, strict=True))
