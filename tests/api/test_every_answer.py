@@ -69,7 +69,8 @@ def reads(client: Documented) -> None:
         again(client, address)
     for slug in KINDS:
         again(client, f"/problems/{slug}")
-    for kind in ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent"):
+    for kind in ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "MedicationRequest",
+                 "AdverseEvent"):  # fmt: skip
         again(client, f"/fhir/trial/{kind}?_count=500")
     for study in ("trial", "ward", "hospital", "resources", "scores"):
         home = f"/v1/studies/{study}"
