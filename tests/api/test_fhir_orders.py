@@ -218,3 +218,16 @@ def test_a_source_that_looks_like_the_mark_of_an_order_is_no_order(anywhere):
     assert len(resources(got(anywhere, "MedicationRequest?_count=50"))) == 1
     shown = anywhere.get(TIMELINE).json()["medications"]
     assert [each.get("ordered") for each in shown].count(True) == 1
+
+
+def test_a_timeline_with_orders_that_is_sent_to_another_study_gives_the_same(trial):
+    make_study(trial, "copy", identifiers="pseudonyms")
+    for resource in (ordered(), taken(), ordered("o-2", dosageInstruction=over("2005-03-01", "2999-01-01"))):
+        sent(trial, resource)
+    document = trial.get(TIMELINE).json()
+    assert [each.get("ordered") for each in document["medications"]] == [None, True, True]
+    assert trial.put("/v1/studies/copy/patients/P01", json=document).is_success
+    assert trial.get("/v1/studies/copy/patients/P01").json() == document
+    answers = [trial.get(f"/v1/studies/{study}/analyses/steroid-sparing").json() for study in ("trial", "copy")]
+    for name in ("results", "cumulative", "responses", "flags"):
+        assert answers[0][name] == answers[1][name]

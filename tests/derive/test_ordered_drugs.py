@@ -17,6 +17,7 @@ from app.derive.ordered_drugs import counted_drugs
 from app.derive.study import DerivedStudy
 from app.derive.study_by_course import CourseStudy
 from app.protocol.presets import SEED_2008
+from app.timeline import cohort_batches
 from app.timeline.cohort import NO_TIME, Cohort, InfusionRow, LabRow, MedicationRow, PatientRow
 from tests.repetition import repeats
 from tests.twin import ordered_drugs as twin
@@ -104,6 +105,14 @@ def test_the_orders_that_count_are_those_of_the_twin(patients):
     assert counts == (sum(each[2] for each in expected), ordered - sum(each[2] for each in expected))
 
 
+def test_orders_are_the_same_in_batches_of_a_cohort():
+    pytest.importorskip("pyarrow")
+    cohort = cohort_of([[("prednisolone", 0, None, 20, True)], [("prednisolone", 0, None, 20, False)], []])
+    again = cohort_batches.cohort_of(list(cohort_batches.batches_of(cohort)), zoned=False)
+    assert again.medications.ordered.tolist() == cohort.medications.ordered.tolist() == [True, False]
+    assert again.digest == cohort.digest
+
+
 def shown(cohort, name="steroid-sparing", options=None):
     found = answer(name, cohort, SEED_2008, options or SteroidOptions(patients=True)).model_dump(mode="json")
     return {key: found[key] for key in ("results", "cumulative", "responses") if key in found}
@@ -136,6 +145,16 @@ def test_two_orders_of_one_time_are_never_added():
     assert (row["milligrams"], row["reason"], row["days_known"]) == (None, "overlapping_orders", 0)
     [verdict] = answer("steroid-sparing", twice, SEED_2008, SteroidOptions(patients=True)).results[0].patients
     assert (verdict.dose_at_start, verdict.reason) == (None, "overlapping_orders")
+
+
+ON_DAY_5 = [("prednisolone", 5, 0, 20, True), ("prednisolone", 5, 6, 10, True)]
+
+
+@pytest.mark.parametrize("orders", [ON_DAY_5, ON_DAY_5[::-1], [*ON_DAY_5[:1] * 2, ("prednisolone", 6, 5, 10, True)]])
+def test_an_order_of_one_day_and_another_one_of_that_day_are_not_added(orders):
+    study = DerivedStudy(cohort_of([list(orders)]), SEED_2008)
+    assert np.isnan(study.dosing.at(np.array([5])))[0]
+    assert study.dosing.at(np.array([6])).tolist() == [10]
 
 
 def test_a_planned_last_day_is_no_observation():

@@ -235,6 +235,18 @@ def test_a_taper_lasts_from_its_first_to_its_last_day():
     assert days(ordered(dosageInstruction=TAPER)) == ("2005-01-20", "2005-02-02")
 
 
+def test_an_order_goes_on_if_one_of_its_instructions_does():
+    assert days(ordered(dosageInstruction=[instruction(40, CLOSED), instruction(20, OPEN)])) == ("2005-01-20", None)
+
+
+def test_single_doses_of_other_times_are_not_added():
+    listed = [
+        {"timing": {"repeat": bounds}, "doseAndRate": [{"doseQuantity": quantity(1000, "mg")}]}
+        for bounds in (CLOSED, {"boundsPeriod": {"start": "2005-02-01", "end": "2005-02-02"}})
+    ]
+    assert left_out(ordered(dosageInstruction=listed)) == ["dose"]
+
+
 def test_doses_of_one_time_are_added():
     assert fields(ordered(dosageInstruction=[instruction(10, CLOSED), instruction(5, CLOSED)]))["dose"] == 15
 
