@@ -132,8 +132,11 @@ def test_a_conditional_update_and_create_find_an_order_by_its_number(trial, kind
     assert [put(ordered("c-1", dosageInstruction=over("2005-01-20", end))) for end in (None, None, "2005-02-01")] == [
         201, 200, 200,
     ]  # fmt: skip
-    assert put(ordered("c-1"), "POST") == 200
-    assert [each[2] for each in medications(trial)] == ["2005-02-01", None]
+    assert put(ordered("c-1", dosageInstruction=over("2005-01-20", "2005-09-01")), "POST") == 200, "it exists"
+    assert sorted(each[1:3] for each in medications(trial) if each[2]) == [("2005-01-20", "2005-02-01")]
+    assert put(ordered("c-1", dosageInstruction=over("2005-01-21", "2005-02-02"))) == 200
+    assert [each[1:3] for each in medications(trial) if each[2]] == [("2005-01-21", "2005-02-02")], "it was moved"
+    assert len(medications(trial)) == 2, "the statement stays"
 
 
 def test_a_bundle_says_of_each_order_what_became_of_it(trial):
