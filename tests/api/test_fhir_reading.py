@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -174,7 +175,8 @@ def test_a_number_of_the_hospital_finds_its_fact_and_stands_in_no_address_and_no
             assert answer.status_code == 422
             continue
         assert len(walk(client, f"Observation?{query}&_count=1")) == count, query
-        assert "4711" not in unquote(answer.text) + cursors(answer.json())
+        said = re.sub(r"T[\d:.]+Z", "", unquote(answer.text)) + cursors(answer.json())  # a time may have any digits
+        assert "4711" not in said
         assert answer.json()["total"] == count if "patient" in query or count < 2 else True
         self_link = link(answer.json(), "self")
         assert len(resources(got(client, self_link))) == min(count, 1)

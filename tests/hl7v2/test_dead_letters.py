@@ -30,9 +30,9 @@ def test_a_letter_is_the_message_as_it_came_encrypted_and_a_note_without_its_val
     assert letter.message() == MESSAGE
     assert not any(word in letter.file.read_bytes() for word in (b"MSH", b"4711", b"DOE"))
     written = letter.file.with_suffix(".json").read_text()
-    assert "DOE" not in written
-    assert "4711" not in written
     note = json.loads(written)
+    assert "DOE" not in written
+    assert "4711" not in written.replace(note["received"], "")  # a time may have any digits
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", note["received"])
     assert note == {
         "received": note["received"],
