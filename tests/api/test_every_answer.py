@@ -179,6 +179,7 @@ def resources(client: Documented) -> None:
             (fhir_bodies.ck(700, "s-1"), {"status": "corrected"}),
             (fhir_bodies.infusion("s-2"), {"effectiveDateTime": "2005-04-13"}),
             (fhir_bodies.taken("s-4"), {"effectivePeriod": {"start": "2005-01-20", "end": "2005-03-20"}}),
+            (fhir_bodies.ordered("s-5"), {"dispenseRequest": {"validityPeriod": {"end": "2005-03-20"}}}),
             (fhir_bodies.headache("s-3"), {"date": "2005-04-16"}),
         )
     ):
