@@ -9,7 +9,9 @@ from app.analyses import QUESTIONS
 _STUDY = "/v1/studies/{study}"
 _FHIR = "/fhir/{study}"
 _PATIENT = f"{_STUDY}/patients/{{patient}}"
-_TYPES = ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent")
+_TYPES = (
+    "Patient", "Observation", "MedicationAdministration", "MedicationStatement", "MedicationRequest", "AdverseEvent",
+)  # fmt: skip
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _BUNDLE = ("POST", "")
 """Of the addresses of the facade that are not supported, this one is."""

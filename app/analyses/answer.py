@@ -538,6 +538,12 @@ class Context:
             if code in counts
         ]
 
+    def flags_of_orders(self, measure: str, *, steroids: bool = True) -> list[Flag]:
+        """How many orders of drugs count, and how many do not; none without an order."""
+        counts = self.study.orders(steroids=steroids)
+        found = {FlagCode.ORDERS_COUNTED: counts.counted, FlagCode.ORDERS_LEFT_OUT: counts.left_out}
+        return self.flags(found, measure) if any(counts) else []
+
     def flags_of(
         self, measure: str, more: Mapping[FlagCode, int] | None = None, *, upper_limits: bool = True
     ) -> list[Flag]:

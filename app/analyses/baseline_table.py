@@ -126,7 +126,11 @@ def _of_group(context: Context) -> Findings:
     return Findings(
         {"results": list(_rows(context, measures)), "records": list(_records(context))},
         context.excluded(context.untreated, "all"),
-        [*flags, *context.flags({FlagCode.DOSE_NOT_CONVERTIBLE: not_convertible}, "prednisolone")],
+        [
+            *flags,
+            *context.flags({FlagCode.DOSE_NOT_CONVERTIBLE: not_convertible}, "prednisolone"),
+            *context.flags_of_orders("prednisolone"),
+        ],
         claims=[description(int(context.study.safety.sum()), "the values before and during treatment")],
     )
 

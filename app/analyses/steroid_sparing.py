@@ -358,7 +358,7 @@ def _known(amount: float) -> float | None:
 
 def _flags(context: Context) -> list[Flag]:
     not_daily = int((~context.study.dosing.periods.convertible).sum())
-    return context.flags({FlagCode.DOSE_NOT_CONVERTIBLE: not_daily}, MEASURE)
+    return [*context.flags({FlagCode.DOSE_NOT_CONVERTIBLE: not_daily}, MEASURE), *context.flags_of_orders(MEASURE)]
 
 
 def _claim(context: Context, declared: SteroidSparing, low: LowDose, row: LowDoseTime) -> Claim:

@@ -9,6 +9,7 @@ from app.datasets.parameters import EFFFL, IDENTIFIERS, SAFFL, TRTSDT, Origin, f
 from app.datasets.parquet import dates, days_since
 from app.datasets.variables import Column, Dataset, DatasetDescription, Datum, adam
 from app.derive.doses import is_glucocorticoid
+from app.derive.ordered_drugs import counted_drugs
 from app.derive.per_patient import first_where, included
 from app.derive.rescue_treatment import ABNORMAL, CENSORED, DIED, RESCUED
 from app.derive.study import DerivedStudy
@@ -177,7 +178,8 @@ def _infusion_facts(origin: Origin, chosen: Bools) -> Words:
 def _rescue_facts(origin: Origin) -> dict[int, str]:
     """The address of the infusion or medication that was the first rescue of each patient who had one."""
     study = origin.study
-    exposure, table, day = study.exposure, study.cohort.medications, study.rescues.treated
+    counted = counted_drugs(study.cohort)
+    exposure, table, day = study.exposure, counted.taken, study.rescues.treated
     second = _infusion_facts(origin, exposure.further)
     listed = {drug_key(drug) for drug in study.protocol.ck_normal_time.immunosuppressants}
     drugs = [drug_key(name) for name in table.drug]
@@ -187,7 +189,7 @@ def _rescue_facts(origin: Origin) -> dict[int, str]:
     for row in np.flatnonzero((starts > 0) & (starts == day[table.patient])):
         patient = int(table.patient[row])
         if drugs[row] in listed and (patient, drugs[row]) not in before:
-            facts.setdefault(patient, origin.sources.medications[row])
+            facts.setdefault(patient, origin.sources.medications[counted.rows[row]])
     by_course = (day != NO_TIME) & (exposure.second_course == day)
     return _steroid_facts(origin) | facts | {int(i): second[i] for i in np.flatnonzero(by_course)}
 
@@ -195,7 +197,8 @@ def _rescue_facts(origin: Origin) -> dict[int, str]:
 def _steroid_facts(origin: Origin) -> dict[int, str]:
     """The address of the last begun glucocorticoid at the rise or pulse that was the first rescue of each patient."""
     study = origin.study
-    table, rescued = study.cohort.medications, study.rescues
+    counted, rescued = counted_drugs(study.cohort), study.rescues
+    table = counted.taken
     by_steroid = (rescued.treated != NO_TIME) & (rescued.steroid == rescued.treated)
     if not by_steroid.any():
         return {}
@@ -203,7 +206,7 @@ def _steroid_facts(origin: Origin) -> dict[int, str]:
     begun = by_steroid[table.patient] & is_glucocorticoid(table.drug) & (table.start_day <= at)
     rows = np.flatnonzero(begun & ((table.end_day == NO_TIME) | (table.end_day >= at)))
     rows = rows[np.argsort(table.start_day[rows], kind="stable")]
-    return dict(zip(table.patient[rows].tolist(), origin.sources.medications[rows].tolist(), strict=True))
+    return dict(zip(table.patient[rows].tolist(), origin.sources.medications[counted.rows[rows]].tolist(), strict=True))
 
 
 def _ck_facts(origin: Origin) -> dict[tuple[int, int], str]:

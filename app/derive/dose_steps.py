@@ -18,7 +18,8 @@ class DosePeriods:
     """One row per reported period of a glucocorticoid, in the order of patients, in mg of prednisolone equivalents.
 
     The dose is NaN where it is not known. It is taken from `start` to the day before `stop`, both counted from day 0;
-    `stop` is `NO_TIME` while the drug is still taken. `convertible` marks the units that are a daily dose.
+    `stop` is `NO_TIME` while the drug is still taken. `convertible` marks the units that are a daily dose, `ordered`
+    the orders, `doubtful` the periods in which several orders of a drug are valid.
     """
 
     patient: Ints
@@ -26,6 +27,8 @@ class DosePeriods:
     stop: Ints
     daily_milligrams: Floats
     convertible: Bools
+    ordered: Bools
+    doubtful: Bools
 
     @property
     def ended(self) -> Bools:
@@ -38,13 +41,15 @@ class DosePeriods:
 class DoseSteps:
     """The dose of glucocorticoids of a patient in mg of prednisolone equivalents a day: from a day (counted from day 0)
     until the next step, in the order of patients and days. It is NaN while unknown, and 0 before the first step.
-    `covered` says whether any reported period covers the days of a step: without one the dose is 0.
+    `covered` says whether any reported period covers the days of a step: without one the dose is 0. `doubtful`: several
+    orders of a drug are valid on them.
     """
 
     patient: Ints
     day: Ints
     daily_milligrams: Floats
     covered: Bools
+    doubtful: Bools
 
 
 def dose_periods(cohort: Cohort, exposure: Exposure) -> DosePeriods:
@@ -57,7 +62,8 @@ def dose_periods(cohort: Cohort, exposure: Exposure) -> DosePeriods:
     gives_way = [day != first and (who, day) in begins for who, first, day in _rows(patient, start, end)]
     day0 = exposure.day0[patient]
     stop = np.where(end == NO_TIME, NO_TIME, end + 1 - np.array(gives_way, dtype=np.int64) - day0)
-    return DosePeriods(patient, start - day0, stop, known.daily_milligrams, known.convertible)
+    ordered = known.periods.ordered
+    return DosePeriods(patient, start - day0, stop, known.daily_milligrams, known.convertible, ordered, known.doubtful)
 
 
 def dose_steps(cohort: Cohort, exposure: Exposure) -> DoseSteps:
@@ -75,12 +81,17 @@ def steps_of(periods: DosePeriods) -> DoseSteps:
     who, day = who[order], day[order]
     last = np.ones(len(who), dtype=np.bool_)
     last[:-1] = (who[1:] != who[:-1]) | (day[1:] != day[:-1])
-    total, doubts, open_ = (
+    total, doubts, open_, doubtful = (
         _running(who, np.concatenate([added, -added[ended]])[order])[last]
-        for added in (np.where(unknown, 0.0, dose), unknown.astype(np.float64), np.ones(len(dose)))
+        for added in (
+            np.where(unknown, 0.0, dose),
+            unknown.astype(np.float64),
+            np.ones(len(dose)),
+            periods.doubtful.astype(np.float64),
+        )
     )
     milligrams = np.where(doubts > 0.5, np.nan, np.round(total, DIGITS) + 0.0)
-    return DoseSteps(who[last], day[last], milligrams, open_ > 0.5)
+    return DoseSteps(who[last], day[last], milligrams, open_ > 0.5, doubtful > 0.5)
 
 
 def _rows(*columns: Ints) -> list[tuple[int, ...]]:

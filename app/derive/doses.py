@@ -1,10 +1,11 @@
 """Doses: glucocorticoids on a day, immunoglobulin per kg of the index course and of each infusion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from app.derive.exposure import Exposure
+from app.derive.ordered_drugs import counted_drugs
 from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Infusions, Medications, Words
 from app.timeline.drugs import drug_of
 from app.timeline.vocabulary import DAILY_MILLIGRAMS
@@ -34,12 +35,14 @@ class GlucocorticoidPeriods:
     """The periods of the glucocorticoids of treated patients, in the order of the cohort.
 
     `daily_milligrams` is the dose of each period in mg of prednisolone equivalents a day (`drugs.Drug`), NaN where none
-    was sent or its unit is no daily dose. `convertible` marks the units that are one.
+    was sent or its unit is no daily dose. `convertible` marks the units that are one. `doubtful` marks the periods in
+    which several orders of a drug are valid (`ordered_drugs`): they have no dose.
     """
 
     periods: Medications
     daily_milligrams: Floats
     convertible: Bools
+    doubtful: Bools
 
 
 def glucocorticoid_periods(cohort: Cohort, exposure: Exposure) -> GlucocorticoidPeriods:
@@ -47,14 +50,24 @@ def glucocorticoid_periods(cohort: Cohort, exposure: Exposure) -> Glucocorticoid
 
     A dose per kg needs the weight of the patient. Doses in other units that are not daily are unknown, never guessed.
     """
-    table = cohort.medications
+    counted = counted_drugs(cohort)
+    table, doubtful = counted.taken, np.zeros(len(counted.taken), dtype=np.bool_)
+    if len(counted.doubtful):
+        both = Medications(**{part.name: np.concatenate([getattr(each, part.name) for each in
+                                                         (counted.taken, counted.doubtful)])
+                              for part in fields(Medications)})  # fmt: skip
+        order = np.argsort(both.patient, kind="stable")
+        table, doubtful = both.where(order), order >= len(counted.taken)
     equivalent = _equivalents(table.drug)
     ours = ~np.isnan(equivalent) & exposure.treated[table.patient]
     periods = table.where(ours)
     factor = np.array([float(DAILY_MILLIGRAMS.get(unit, np.nan)) for unit in periods.unit], dtype=np.float64)
     per_kg = np.array([unit == _PER_KG for unit in periods.unit], dtype=np.bool_)
     factor = np.where(per_kg, _weights(cohort)[periods.patient], factor)
-    return GlucocorticoidPeriods(periods, periods.dose * factor * equivalent[ours], ~np.isnan(factor))
+    doubtful = doubtful[ours]
+    return GlucocorticoidPeriods(
+        periods, periods.dose * factor * equivalent[ours], ~np.isnan(factor) | doubtful, doubtful
+    )
 
 
 def is_glucocorticoid(drugs: Words) -> Bools:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.derive.ordered_drugs import counted_drugs
 from app.derive.per_patient import any_where, count_where, first_where, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.model import Treatment
@@ -93,9 +94,9 @@ def first_new_drug_day(cohort: Cohort, exposure: Exposure, drugs: tuple[str, ...
     """The first day, counted from day 0, on which a patient began a new one of these drugs; `NO_TIME` for none.
 
     A drug is new if it begins after day 0 and was not given on or before day 0. All names of a drug in the drug
-    dictionary are one drug.
+    dictionary are one drug. An order counts as `ordered_drugs` says.
     """
-    size, table = len(cohort), cohort.medications
+    size, table = len(cohort), counted_drugs(cohort).taken
     names, drug = _compared(table.drug, drug_key)
     listed = _among(names, drugs, drug_key)
     start = table.start_day - exposure.day0[table.patient]

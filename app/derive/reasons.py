@@ -53,6 +53,10 @@ class ExclusionReason(_Code):
         "A dose, or the body weight that it needs, is not known, so that no grams can be added up.",
     )
     NO_STEROID_REPORTED = "no_steroid_reported", "No glucocorticoid was ever reported; that is no dose of 0."
+    OVERLAPPING_ORDERS = (
+        "overlapping_orders",
+        "On a day that counts several orders of one glucocorticoid are valid: one may replace another, or add to it.",
+    )
     STEROID_DOSE_UNKNOWN = (
         "steroid_dose_unknown",
         "On a day that counts a glucocorticoid was taken whose daily dose is not known.",
@@ -127,4 +131,12 @@ class FlagCode(_Code):
     DOSE_NOT_CONVERTIBLE = (
         "dose_not_convertible",
         "Doses of glucocorticoids in a unit that is no daily dose, or per kg of an unknown weight; they are not used.",
+    )
+    ORDERS_COUNTED = (
+        "orders_counted",
+        "Orders of a drug of which the patient has no other record; they count as if the drug was taken.",
+    )
+    ORDERS_LEFT_OUT = (
+        "orders_left_out",
+        "Orders of a drug of which the patient has another record, which says what was taken; they do not count.",
     )

@@ -21,9 +21,10 @@ class Dosing:
     """What is known of the dose on each day, day 0 being the first infusion.
 
     Each row is a time of a patient with one dose, from the day `first` to the day `last`: `known` says whether the dose
-    is known, `covered` whether a period covers these days. The rows of a patient follow each other without a gap, from
-    the first reported day to the last day under observation. `end` is that day for each patient (`NO_TIME` for an
-    untreated one). `ever` marks the patients with any reported period, `treated` the safety set.
+    is known, `covered` whether a period covers these days, `doubtful` whether several orders of one drug do. The rows
+    of a patient follow each other without a gap, from the first reported day to the last day under observation. `end`
+    is that day for each patient (`NO_TIME` for an untreated one). `ever` marks the patients with any reported period,
+    `treated` the safety set.
     """
 
     patient: Ints
@@ -32,6 +33,7 @@ class Dosing:
     daily_milligrams: Floats
     known: Bools
     covered: Bools
+    doubtful: Bools
     periods: DosePeriods
     end: Ints
     ever: Bools
@@ -79,6 +81,7 @@ class Dosing:
         doubt = self._days(self.covered & ~self.known, days) > 0
         checks: Sequence[tuple[ExclusionReason, Bools]] = (
             *self._without_doses(),
+            (ExclusionReason.OVERLAPPING_ORDERS, self._days(self.doubtful, days) > 0),
             (ExclusionReason.STEROID_DOSE_UNKNOWN, doubt),
             (ExclusionReason.OBSERVED_TOO_SHORT, (self.end < days - 1) & (self.known_until == self.end)),
             (ExclusionReason.STEROID_GAP, ~enough),
@@ -91,6 +94,7 @@ class Dosing:
         on = self.covered & ~self.known & (self.first <= mine) & (mine <= self.last)
         checks: Sequence[tuple[ExclusionReason, Bools]] = (
             *self._without_doses(),
+            (ExclusionReason.OVERLAPPING_ORDERS, any_where(self.patient, len(self.end), on & self.doubtful)),
             (ExclusionReason.STEROID_DOSE_UNKNOWN, any_where(self.patient, len(self.end), on)),
             (ExclusionReason.STEROID_GAP, np.isnan(self.at(day))),
         )
@@ -127,6 +131,8 @@ def periods_of(periods: DosePeriods, owner: Ints, shift: Ints) -> DosePeriods:
         np.where(stop == NO_TIME, NO_TIME, stop - later),
         periods.daily_milligrams[rows],
         periods.convertible[rows],
+        periods.ordered[rows],
+        periods.doubtful[rows],
     )
 
 
@@ -151,6 +157,7 @@ def dosing(periods: DosePeriods, end: Ints, treated: Bools, *, stopped: bool) ->
         daily_milligrams=np.where(known, steps.daily_milligrams, np.nan)[seen],
         known=known[seen],
         covered=covered[seen],
+        doubtful=steps.doubtful[seen],
         periods=periods,
         end=end,
         ever=any_where(periods.patient, len(end), np.ones(len(periods.patient), dtype=np.bool_)),

@@ -32,9 +32,11 @@ from app.derive.ck_normality import (
 from app.derive.core_set import CoreSetCourse, core_set_course
 from app.derive.courses import Courses, courses
 from app.derive.dose_steps import dose_periods
+from app.derive.doses import is_glucocorticoid
 from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
+from app.derive.ordered_drugs import OrderCounts, order_counts
 from app.derive.per_patient import best_of
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.rescue_treatment import Outcomes, Rescues, earlier, outcomes, rescues
@@ -342,14 +344,23 @@ class DerivedStudy:
 
     @cached_property
     def dosing(self) -> Dosing:
-        """The reported glucocorticoid doses of each day, up to the last fact or the death of a patient."""
+        """The reported glucocorticoid doses of each day, up to the last fact or the death of a patient. The end of an
+        order was planned: nobody saw the patient until then.
+        """
         periods = dose_periods(self.cohort, self.exposure)
         end = np.where(self.safety, self.follow_up_days - 1, NO_TIME)
-        np.maximum.at(end, periods.patient, np.where(periods.ended, periods.stop - 1, periods.start))
+        seen = periods.ended & ~periods.ordered
+        np.maximum.at(end, periods.patient, np.where(seen, periods.stop - 1, periods.start))
         died = self.rescues.died
         end = np.where((died != NO_TIME) & (died >= 0), np.minimum(end, died), end)
         stopped = self.protocol.doses.after_last_period == "stopped"
         return dosing(periods, end, self.safety, stopped=stopped)
+
+    def orders(self, *, steroids: bool) -> OrderCounts:
+        """The orders of treated patients: of glucocorticoids, or of all drugs."""
+        table = self.cohort.medications
+        treated = self.exposure.treated[table.patient]
+        return order_counts(self.cohort, treated & is_glucocorticoid(table.drug) if steroids else treated)
 
     @property
     def dosing_of_values(self) -> Dosing:

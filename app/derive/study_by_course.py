@@ -15,6 +15,7 @@ from app.derive.analysis_values import AnalysisValues, after_death, lab_records,
 from app.derive.ck_normality import borrow_limits
 from app.derive.courses import Courses
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events
+from app.derive.ordered_drugs import OrderCounts
 from app.derive.per_patient import NONE
 from app.derive.steroid_doses import Dosing, dosing, periods_of, rows_of_owners
 from app.derive.study import DerivedStudy
@@ -58,6 +59,10 @@ class CourseStudy(DerivedStudy):
         course.
         """
         return self._doses(last=self._next - 1)
+
+    def orders(self, *, steroids: bool) -> OrderCounts:
+        """The orders of the patients: they are not divided among courses."""
+        return self._of_patients.orders(steroids=steroids)
 
     @cached_property
     def dosing_of_values(self) -> Dosing:

@@ -14,17 +14,18 @@ from app.fhir.write_resources import ADMINISTRATION_STATUS
 from app.timeline.resource import SupportedType
 from app.timeline.vocabulary import KNOWN, OWN_SYSTEM
 
-DATE = "2026-11-29"
+DATE = "2026-11-30"
 """When the text of this statement was last changed. Only what a study declares differs between answers."""
 STATUS_SYSTEM = "urn:myoresponse:status"
 MAPPING = "urn:myoresponse:extension:mapping"
 FACT_TYPES: tuple[SupportedType, ...] = (
-    "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent",
+    "Observation", "MedicationAdministration", "MedicationStatement", "MedicationRequest", "AdverseEvent",
 )  # fmt: skip
 """The types of resources that are facts and are withdrawn by DELETE; a Patient is not."""
 _OBSERVATION_STATUS = "http://hl7.org/fhir/observation-status"
 _ADMINISTRATION_STATUS = TERMINOLOGY + "medication-admin-status"
 _STATEMENT_STATUS = TERMINOLOGY + "medication-statement-status"
+_REQUEST_STATUS = "http://hl7.org/fhir/CodeSystem/medicationrequest-status"
 
 
 VALIDATE = {
@@ -58,6 +59,7 @@ class Statuses(NamedTuple):
     observation: Mapping[str, str | None]
     administration: Mapping[str, str | None]
     statement: Mapping[str, str | None]
+    request: Mapping[str, str | None]
 
 
 def capability_statement(
@@ -77,10 +79,11 @@ def capability_statement(
             _statuses("observation-statuses", _OBSERVATION_STATUS, statuses.observation),
             _statuses("administration-statuses", _ADMINISTRATION_STATUS, statuses.administration),
             _statuses("statement-statuses", _STATEMENT_STATUS, statuses.statement),
+            _statuses("request-statuses", _REQUEST_STATUS, statuses.request),
         ],
         "extension": [
             {"url": MAPPING, "valueReference": {"reference": reference}}
-            for reference in ("#codes", "#observation-statuses", "#administration-statuses", "#statement-statuses")
+            for reference in ("#codes", *(f"#{kind}-statuses" for kind in Statuses._fields))
         ],
         "name": "MyoResponse",
         "title": "MyoResponse: treatment response in inflammatory myopathy",
@@ -170,8 +173,13 @@ _DOCUMENTED = {
     "or by their name, also before the strength of a product; effectivePeriod with its first day, the dose and how "
     "often it is taken, status (concept map `statement-statuses`), dateAsserted if it is an instant, identifier. "
     "`not-taken` withdraws. A drug that has ended needs its last day. A dose as needed, a range, or one in another "
-    "unit is left out. Drugs for one place of the body and other drugs are skipped. A MedicationRequest is an order "
-    "and is not stored.",
+    "unit is left out. Drugs for one place of the body and other drugs are skipped.",
+    "MedicationRequest": "Stored as an order, which counts only for a person without another record of the drug: the "
+    "same drugs, with the intent of an order and without `doNotPerform`. The dose is that of dosageInstruction; the "
+    "first day is that of boundsPeriod, else of validityPeriod, else authoredOn; the last day that of boundsPeriod, "
+    "boundsDuration or validityPeriod. An order that has ended needs one. Also status (concept map "
+    "`request-statuses`), authoredOn if it is an instant, identifier; of R5 `medication`, `effectiveDosePeriod` and "
+    "`statusChanged`. What is skipped or left out of a MedicationStatement is so here.",
     "AdverseEvent": "Stored: events of actuality `actual` with their term (event.text, or the display of the code), "
     "date, severity, seriousness, outcome fatal, and the causality of the suspected entity, by the code systems of R4. "
     "To withdraw an event, DELETE it, because R4 has no status for that; a read then answers 410.",

@@ -11,6 +11,7 @@ from app.errors import FaultCode
 from app.fhir.bundle_entries import Entry, Reference, Request
 from app.fhir.elements import as_source
 from app.readers.pseudonyms import Pseudonyms
+from app.readers.statements import Statement
 from app.timeline.resource import KINDS_OF, FactNumber, NumberedFact, ResourceKey, StoredResource
 from app.timeline.vocabulary import WITHDRAWN
 
@@ -152,7 +153,13 @@ def types_of(entry: Entry) -> tuple[str, ...]:
     """
     sent = entry.resource or ""
     drugs = any(statement.section == "medications" for statement in entry.statements)
-    return ("MedicationStatement", sent) if drugs and sent != "MedicationStatement" else (sent,)
+    return ("MedicationStatement", sent) if drugs and sent == "MedicationAdministration" else (sent,)
+
+
+def code_named(statement: Statement) -> str:
+    """What the identity of a numbered fact has after its number."""
+    fields = statement.fields
+    return "order" if fields.get("ordered") else str(fields.get("code", ""))
 
 
 def number_named(request: Request, pseudonyms: Pseudonyms) -> tuple[str | None, str | None]:

@@ -8,8 +8,9 @@ from typing import get_args
 
 from app.errors import Accepts, FaultCode
 from app.fhir.elements import Element, ReadResult, Resource
-from app.fhir.read_medication import drug_named, given, statement
+from app.fhir.read_medication import given, statement
 from app.fhir.read_observation import effective, status_of
+from app.fhir.read_order import order
 from app.fhir.read_patient import References, contained
 from app.readers.statements import Place, Statement
 from app.timeline.receipts import Note, NoteCode
@@ -32,6 +33,8 @@ _IN_ERROR = "entered-in-error"
 """The status of a Medication that does not say which drug it is. `inactive` does not change what was given."""
 _DOSE_UNITS = get_args(InfusionUnit)
 _DRUG_FORMS = ("medicationCodeableConcept", "medicationReference")
+_R5_FORMS = ("concept", "reference")
+"""The same in the element `medication` of R5."""
 
 
 def administration(resource: Resource, references: References, base: str | None) -> ReadResult:
@@ -74,24 +77,24 @@ def medication(resource: Resource, references: References, base: str | None) -> 
     return statement(resource, drug, at)
 
 
-def order(resource: Resource, references: References, base: str | None) -> ReadResult:
-    """Nothing of a MedicationRequest, whatever it holds: the receipt says whether it orders a drug that is known."""
-    alone = Resource(resource.content, resource.place, resource.message)
-    drug, at = _drug(alone, references, base)
-    return ReadResult(skipped="resource" if drug_named(alone, drug, at) is None else "order")
+def request_of_drug(resource: Resource, references: References, base: str | None) -> ReadResult:
+    """What a MedicationRequest orders."""
+    drug, at = _drug(resource, references, base)
+    return order(resource, drug, at)
 
 
 def _drug(resource: Resource, references: References, base: str | None) -> tuple[Element | None, str]:
     """The code of the drug, and the place in the resource that gives it or refers to it."""
-    content = resource.content
-    form = resource.only(content, _DRUG_FORMS, ".medication[x]")
+    content, forms, place = resource.content, _DRUG_FORMS, ""
+    if content["resourceType"] == "MedicationRequest" and isinstance(content.get("medication"), dict):
+        content, forms, place = resource.element(content, "medication") or {}, _R5_FORMS, ".medication"
+    form = resource.only(content, forms, place or ".medication[x]")
     if form is None:
-        resource.fault(".medication[x]", FaultCode.MISSING, Accepts(one_of=_DRUG_FORMS))
-        return None, ".medication[x]"
-    given = resource.element(content, form)
-    if form == "medicationCodeableConcept" or given is None:
-        return given, "." + form
-    at = ".medicationReference"
+        resource.fault(place or ".medication[x]", FaultCode.MISSING, Accepts(one_of=forms))
+        return None, place or ".medication[x]"
+    given, at = resource.element(content, form, place), f"{place}.{form}"
+    if form == forms[0] or given is None:
+        return given, at
     reference = resource.text(given, "reference", at) or ""
     if reference.startswith("#"):
         held = contained(resource, reference[1:])

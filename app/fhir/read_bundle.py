@@ -15,7 +15,7 @@ from app.errors import Accepts, Fault, FaultCode, InvalidDocument, TooLarge
 from app.fhir.bundle_entries import Bundle, BundleType, Entry, Method, Request
 from app.fhir.elements import ARRAY, OBJECT, R4_TYPES, TEXT, Element, Message, ReadResult, Resource, is_id, is_kept
 from app.fhir.own_address import NOWHERE, OwnAddress
-from app.fhir.read_administration import administration, medication, order
+from app.fhir.read_administration import administration, medication, request_of_drug
 from app.fhir.read_adverse_event import adverse_event
 from app.fhir.read_common_observation import common_observation
 from app.fhir.read_inside import read_inside
@@ -393,7 +393,7 @@ def _read_content(kind: str, resource: Resource, references: References, base: s
         case "MedicationStatement":
             read = medication(resource, references, base)
         case "MedicationRequest":
-            read = order(resource, references, base)
+            read = request_of_drug(resource, references, base)
         case _:
             read = ReadResult(skipped="resource")
     return read_inside(resource, read, references, base)

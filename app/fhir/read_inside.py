@@ -11,7 +11,7 @@ from typing import Any
 
 from app.errors import Accepts, Fault, FaultCode
 from app.fhir.elements import Element, FaultyFact, ReadResult, Resource
-from app.fhir.read_administration import administration, medication
+from app.fhir.read_administration import administration, medication, request_of_drug
 from app.fhir.read_adverse_event import adverse_event
 from app.fhir.read_observation import EFFECTIVE, observation, unlisted_panel
 from app.fhir.read_patient import References
@@ -145,6 +145,8 @@ def _is_fact(inner: Resource, references: References) -> bool:
             read = administration(inner, references, None)
         case "MedicationStatement":
             read = medication(inner, references, None)
+        case "MedicationRequest":
+            read = request_of_drug(inner, references, None)
         case "AdverseEvent":
             read = adverse_event(inner)
         case _:

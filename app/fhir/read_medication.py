@@ -35,7 +35,7 @@ STATUSES: dict[str, str | None] = {
 """Our status for each status of an R4 MedicationStatement. `None`: it does not say that the drug was taken, and the
 resource is skipped.
 """
-_ENDED = frozenset({"completed", "stopped", "on-hold"})
+ENDED = frozenset({"completed", "stopped", "on-hold"})
 """Statuses of a drug that is not taken any more: without its last day it would count until today."""
 _SNOMED = "http://snomed.info/sct"
 _SYSTEMIC = frozenset({"26643006", "47625008", "78421000", "34206005"})
@@ -61,6 +61,9 @@ _TIMING = "http://terminology.hl7.org/CodeSystem/v3-GTSAbbreviation"
 _PER_DAY = {"QD": Fraction(1), "AM": Fraction(1), "PM": Fraction(1), "BID": Fraction(2), "TID": Fraction(3),
             "QID": Fraction(4), "QOD": Fraction(1, 2), "Q4H": Fraction(6), "Q6H": Fraction(4)}  # fmt: skip
 _MOST = Fraction(10**300)
+_AS_NEEDED = ("asNeededBoolean", "asNeededCodeableConcept", "asNeeded", "asNeededFor")
+BOUNDS = ("boundsPeriod", "boundsDuration", "boundsRange")
+"""The forms of the time over which a dosage is taken."""
 _RANGES = frozenset({"frequencyMax", "periodMax", "dayOfWeek"})
 
 
@@ -70,7 +73,7 @@ class NamedDrug(NamedTuple):
     name: str
 
 
-class _Dose(NamedTuple):
+class ReadDose(NamedTuple):
     """A dose and its unit; `left_out` if a dose was given that cannot be read as one."""
 
     value: float | None = None
@@ -82,47 +85,47 @@ def statement(resource: Resource, concept: Element | None, at: str) -> ReadResul
     """The medication that a MedicationStatement states of the drug `concept`."""
     named = drug_named(resource, concept, at)
     if not isinstance(named, NamedDrug):
-        return _not_read(resource, at, named)
+        return not_read(resource, at, named)
     written = resource.content.get("status")
     status = status_of(resource, STATUSES)
     if status is None:
         return ReadResult(skipped="status")
     resource.check_modifiers(resource.content, "")
     dosages = list(resource.elements(resource.content, "dosage"))
-    if not all(_is_systemic(resource, each, where) for where, each in dosages):
+    if not all(is_systemic(resource, each, where) for where, each in dosages):
         return ReadResult(skipped="route")
     period = resource.element(resource.content, "effectivePeriod") or {}
-    start, end = (_day(resource, period, name, ".effectivePeriod") for name in ("start", "end"))
+    start, end = (day_of(resource, period, name, ".effectivePeriod") for name in ("start", "end"))
     if start is None:
-        return _aside(resource, ".effectivePeriod.start", FaultCode.MISSING, DATE_FORM)
-    ended = isinstance(written, str) and written in _ENDED and status not in WITHDRAWN
+        return aside(resource, ".effectivePeriod.start", FaultCode.MISSING, DATE_FORM)
+    ended = isinstance(written, str) and written in ENDED and status not in WITHDRAWN
     if end is None and (period.get("end") is not None or ended):
-        return _aside(resource, ".effectivePeriod.end", FaultCode.MISSING, DATE_FORM)
-    return _medication(resource, named, at, status, start, end, _dose_of(resource, dosages))
+        return aside(resource, ".effectivePeriod.end", FaultCode.MISSING, DATE_FORM)
+    return _medication(resource, named, at, status, start, end, dose_of(resource, dosages))
 
 
 def given(resource: Resource, concept: Element | None, at: str, statuses: dict[str, str | None]) -> ReadResult:
     """The medication of one day that a MedicationAdministration states of the drug `concept`."""
     named = drug_named(resource, concept, at)
     if not isinstance(named, NamedDrug):
-        return _not_read(resource, at, named)
+        return not_read(resource, at, named)
     status = status_of(resource, statuses)
     if status is None:
         return ReadResult(skipped="status")
     resource.check_modifiers(resource.content, "")
     dosage = resource.element(resource.content, "dosage")
-    if dosage is not None and not _is_systemic(resource, dosage, ".dosage"):
+    if dosage is not None and not is_systemic(resource, dosage, ".dosage"):
         return ReadResult(skipped="route")
     form = resource.only(resource.content, ("effectiveDateTime", "effectivePeriod"), ".effective[x]")
     if form == "effectivePeriod":
         period = resource.element(resource.content, form) or {}
-        day = _day(resource, period, "start", "." + form)
+        day = day_of(resource, period, "start", "." + form)
     else:
-        day = _day(resource, resource.content, "effectiveDateTime", "")
+        day = day_of(resource, resource.content, "effectiveDateTime", "")
     if day is None:
-        return _aside(resource, ".effective[x]", FaultCode.MISSING, DATE_FORM)
+        return aside(resource, ".effective[x]", FaultCode.MISSING, DATE_FORM)
     written = None if dosage is None else resource.element(dosage, "dose", ".dosage")
-    dose = _Dose() if written is None else _amount(resource, written, ".dosage.dose", Fraction(1))
+    dose = ReadDose() if written is None else _amount(resource, written, ".dosage.dose", Fraction(1))
     return _medication(resource, named, at, status, day, day, dose)
 
 
@@ -170,12 +173,13 @@ def _own_name(resource: Resource, text: str | None) -> NamedDrug | None:
 
 
 def _medication(
-    resource: Resource, named: NamedDrug, at: str, status: str, start: str, end: str | None, dose: _Dose
+    resource: Resource, named: NamedDrug, at: str, status: str, start: str, end: str | None, dose: ReadDose
 ) -> ReadResult:
     number = resource.named(resource.elements(resource.content, "identifier"))
     fields = {
         "id": number.id, "source": _source(resource, number.source), "status": status, "drug": named.name,
-        "start": start, "end": end, "dose": dose.value, "unit": dose.unit, "issued": _issued(resource),
+        "start": start, "end": end, "dose": dose.value, "unit": dose.unit,
+        "issued": issued_at(resource, "dateAsserted"),
     }  # fmt: skip
     period = ".effectivePeriod" if "effectivePeriod" in resource.content else ".effectiveDateTime"
     places = {
@@ -195,30 +199,30 @@ def _source(resource: Resource, source: str | None) -> str | None:
     return source
 
 
-def _issued(resource: Resource) -> str | None:
-    """When a statement was asserted, if that is an instant."""
-    written = resource.time(resource.content, "dateAsserted")
+def issued_at(resource: Resource, name: str) -> str | None:
+    """When a statement was asserted or an order was written, if that is an instant."""
+    written = resource.time(resource.content, name)
     return written if written is not None and len(written) > len("2026-01-01T00:00:00") else None
 
 
-def _day(resource: Resource, part: Element, name: str, at: str) -> str | None:
+def day_of(resource: Resource, part: Element, name: str, at: str) -> str | None:
     """The calendar day of a time as it was written; `None` if there is none, or no day of it."""
     written = resource.text(part, name, at)
     day = None if written is None else _DATE.fullmatch(written)
     return None if day is None else day[1]
 
 
-def _not_read(resource: Resource, at: str, why: FaultCode | None) -> ReadResult:
-    return ReadResult(skipped="code") if why is None else _aside(resource, at, why, None)
+def not_read(resource: Resource, at: str, why: FaultCode | None) -> ReadResult:
+    return ReadResult(skipped="code") if why is None else aside(resource, at, why, None)
 
 
-def _aside(resource: Resource, at: str, code: FaultCode, form: str | None) -> ReadResult:
+def aside(resource: Resource, at: str, code: FaultCode, form: str | None) -> ReadResult:
     """Nothing is read; the receipt says what is wrong, where, and what would have been accepted."""
     accepts = None if form is None else Accepts(form=form)
     return ReadResult(lines=(ReceiptLine(resource.place + at, Disposition.SET_ASIDE, code, accepts=accepts),))
 
 
-def _is_systemic(resource: Resource, dosage: Element, at: str) -> bool:
+def is_systemic(resource: Resource, dosage: Element, at: str) -> bool:
     """Whether a dose is given to the whole body; a dosage without a route is."""
     route = resource.element(dosage, "route", at)
     if route is None:
@@ -231,25 +235,34 @@ def _is_systemic(resource: Resource, dosage: Element, at: str) -> bool:
     return any(each and _SYSTEMIC_WORDS.search(each) and not _LOCAL.search(each) for each in words)
 
 
-def _dose_of(resource: Resource, dosages: list[tuple[str, Element]]) -> _Dose:
-    """The sum of dosages that are taken at the same time; left out if one is not read, or if they follow each other."""
-    doses = [dose for where, each in dosages if (dose := _of_dosage(resource, each, where)) != _Dose()]
+def dose_of(resource: Resource, dosages: list[tuple[str, Element]]) -> ReadDose:
+    """The sum of dosages that are taken at the same time; left out if one is not read, or if they follow each other:
+    then they have other numbers, or other bounds.
+    """
+    doses = [dose for where, each in dosages if (dose := _of_dosage(resource, each, where)) != ReadDose()]
     if not doses:
-        return _Dose()
-    sequences = {repr(each.get("sequence")) for _, each in dosages}
+        return ReadDose()
+    sequences = {(repr(each.get("sequence")), repr(bounds_of(each))) for _, each in dosages}
     unread = len(doses) < len(dosages) or any(dose.left_out for dose in doses)
     if unread or len({dose.unit for dose in doses}) > 1 or len(sequences) > 1:
-        return _Dose(left_out=True)
+        return ReadDose(left_out=True)
     total = sum((Fraction(repr(dose.value)) for dose in doses if dose.value is not None), Fraction(0))
-    return _Dose(float(total), doses[0].unit)
+    return ReadDose(float(total), doses[0].unit)
 
 
-def _of_dosage(resource: Resource, dosage: Element, at: str) -> _Dose:
+def bounds_of(dosage: Element) -> Element:
+    """When a dosage begins and ends, as it is written."""
+    timing = dosage.get("timing")
+    repeat = timing.get("repeat") if isinstance(timing, dict) else None
+    return {name: repeat[name] for name in BOUNDS if name in repeat} if isinstance(repeat, dict) else {}
+
+
+def _of_dosage(resource: Resource, dosage: Element, at: str) -> ReadDose:
     given = [part for where, rate in resource.elements(dosage, "doseAndRate", at) for part in _quantities(rate, where)]
     if not given:
-        return _Dose(left_out=any("doseRange" in rate for _, rate in resource.elements(dosage, "doseAndRate", at)))
-    if dosage.get("asNeededBoolean") or dosage.get("asNeededCodeableConcept") or len(given) > 1:
-        return _Dose(left_out=True)
+        return ReadDose(left_out=any("doseRange" in rate for _, rate in resource.elements(dosage, "doseAndRate", at)))
+    if any(dosage.get(name) for name in _AS_NEEDED) or len(given) > 1:
+        return ReadDose(left_out=True)
     [(where, quantity)] = given
     timing = resource.element(dosage, "timing", at)
     return _amount(resource, quantity, where, None if timing is None else _a_day(resource, timing, at + ".timing"))
@@ -261,23 +274,23 @@ def _quantities(rate: Element, at: str) -> Iterator[tuple[str, Element]]:
         yield at + ".doseQuantity", quantity
 
 
-def _amount(resource: Resource, quantity: Element, at: str, times: Fraction | None) -> _Dose:
+def _amount(resource: Resource, quantity: Element, at: str, times: Fraction | None) -> ReadDose:
     """A dose that is taken `times` a day (`None` if it is not said, 0 if that cannot be read), in a unit of ours."""
     read = resource.quantity(quantity, at)
     unit, value = read.unit or "", read.value
     if value is None:
-        return _Dose()
+        return ReadDose()
     amount = _AMOUNTS.get(unit)
     if read.comparator is not None or value < 0 or times == 0 or (amount is None and unit not in _RATES):
-        return _Dose(left_out=True)
+        return ReadDose(left_out=True)
     if amount is None:
-        return _Dose(value, _RATES[unit])
+        return ReadDose(value, _RATES[unit])
     if times is None or amount == "mg/m2":
-        return _Dose(left_out=True) if amount == "ug" else _Dose(value, amount)
+        return ReadDose(left_out=True) if amount == "ug" else ReadDose(value, amount)
     weekly = amount == "mg" and times.denominator % 7 == 0
     exact = Fraction(repr(value)) * times * (7 if weekly else 1)
     bounded = float(min(exact, _MOST))  # what a float cannot have is refused as any other dose that is too great
-    return _Dose(bounded, "mg/wk" if weekly else _DAILY[amount])
+    return ReadDose(bounded, "mg/wk" if weekly else _DAILY[amount])
 
 
 def _a_day(resource: Resource, timing: Element, at: str) -> Fraction:

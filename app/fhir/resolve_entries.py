@@ -25,7 +25,7 @@ from app.errors import (
 )
 from app.fhir.bundle_entries import Entry, RecordLink, Reference, Request
 from app.fhir.elements import OWN_ID, FaultyFact
-from app.fhir.entry_names import StoredState, number_named, part_name, request_of, types_of
+from app.fhir.entry_names import StoredState, code_named, number_named, part_name, request_of, types_of
 from app.fhir.read_bundle import A_PART
 from app.fhir.read_observation import unlisted_panel
 from app.fhir.read_patient import RESOURCE_IDS
@@ -396,7 +396,7 @@ class EntryResolver:
         if any(number != known or source not in {None, of} for of, known in stated):
             self._faults.append(Fault(_condition_of(entry), FaultCode.PATH_MISMATCH, NOT_THE_NUMBER))
         patient = self._subject(entry) or ""
-        codes = {str(statement.fields.get("code", "")) for statement in entry.statements}
+        codes = set(map(code_named, entry.statements))
         found = [
             known.key
             for resource in types_of(entry)
@@ -419,7 +419,7 @@ class EntryResolver:
         source, number = number_named(request, self.feed.pseudonyms)
         if number is None or entry.resource not in KINDS_OF:
             return None
-        codes = {str(statement.fields.get("code", "")) for statement in entry.statements}
+        codes = set(map(code_named, entry.statements))
         times = [time_of(kind, fact) for kind, facts in history.kinds() if kind in SECTIONS for fact in facts]
         found = [
             known.key

@@ -8,7 +8,7 @@ from fastapi import Path, Query, Request, Response
 from app.access.study_answers import StudyQuestion
 from app.analyses import Options
 from app.errors import Erased, NotFound, TakesTooLong
-from app.fhir import read_administration, read_medication, read_observation
+from app.fhir import read_administration, read_medication, read_observation, read_order
 from app.fhir.capability_statement import SearchParameter, Statuses, capability_statement
 from app.fhir.measure_report import measured
 from app.fhir.openapi_fhir import FhirResource, answers_fhir, refuses_fhir
@@ -29,7 +29,9 @@ MEASURED = ("response-rates", "adverse-reactions", "improvement-score", "definit
 Analysis = Annotated[
     str, Path(max_length=64, pattern=IDENTIFIER, description="Name of the analysis.", examples=["response-rates"])
 ]
-_STATUSES = Statuses(read_observation.STATUSES, read_administration.STATUSES, read_medication.STATUSES)
+_STATUSES = Statuses(
+    read_observation.STATUSES, read_administration.STATUSES, read_medication.STATUSES, read_order.ORDER_STATUSES
+)
 _TYPES = {
     "_id": "token",
     "_lastUpdated": "date",

@@ -16,6 +16,7 @@ from app.fhir.search_parameters import (
     SEARCHES,
     AdverseEventSearch,
     MedicationAdministrationSearch,
+    MedicationRequestSearch,
     MedicationStatementSearch,
     ObservationSearch,
     PageSearch,
@@ -255,6 +256,20 @@ def search_statements(
 ) -> Response:
     """Other drugs over time."""
     return _page(request, state, study, "MedicationStatement", query, now)
+
+
+@router.get(
+    "/fhir/{study}/MedicationRequest",
+    operation_id="fhirSearchMedicationRequest",
+    summary="Search resources MedicationRequest",
+    description=_ABOUT_SEARCHING,
+    responses=_FOUND,
+)
+def search_orders(
+    request: Request, study: StudyId, state: State, now: Now, query: Annotated[MedicationRequestSearch, Query()]
+) -> Response:
+    """Orders of other drugs."""
+    return _page(request, state, study, "MedicationRequest", query, now)
 
 
 @router.get(

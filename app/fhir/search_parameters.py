@@ -226,6 +226,15 @@ class MedicationStatementSearch(FactSearch):
     )
 
 
+class MedicationRequestSearch(FactSearch):
+    """The search parameters of MedicationRequest."""
+
+    sort: TimeOrder | None = _sort()
+    date: list[str] = _times(
+        "date", "The first day, with a prefix, as for `date` of Observation. May be repeated.", "lt2005-12-31"
+    )
+
+
 class AdverseEventSearch(FactSearch):
     """The search parameters of AdverseEvent."""
 
@@ -247,6 +256,7 @@ SEARCHES: dict[SupportedType, type[PageSearch]] = {
     "Observation": ObservationSearch,
     "MedicationAdministration": MedicationAdministrationSearch,
     "MedicationStatement": MedicationStatementSearch,
+    "MedicationRequest": MedicationRequestSearch,
     "AdverseEvent": AdverseEventSearch,
 }
 TIMES = ("date", "effective_time", "effective")

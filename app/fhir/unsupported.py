@@ -32,8 +32,8 @@ _MODIFIERS = frozenset(
 CONDITIONS = ("If-Match", "If-Modified-Since", "If-None-Exist", "If-None-Match", "If-Unmodified-Since")
 """The headers that make a request conditional."""
 SERVED = (
-    "AdverseEvent", "DiagnosticReport", "MeasureReport", "MedicationAdministration", "MedicationStatement",
-    "Observation", "Patient",
+    "AdverseEvent", "DiagnosticReport", "MeasureReport", "MedicationAdministration", "MedicationRequest",
+    "MedicationStatement", "Observation", "Patient",
 )  # fmt: skip
 """The types of resources that have addresses."""
 OPERATIONS = ("$validate",)

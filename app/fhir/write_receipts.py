@@ -41,8 +41,7 @@ _WHY_SKIPPED: dict[Skipped, str] = {
     "status": "Not kept: this status says that there is nothing yet, or nothing any more.",
     "value": "Not kept: values of this kind are not.",
     "segment": "Not kept.",
-    "order": "Not kept: an order does not say that the drug was taken. Send a MedicationStatement or a "
-    "MedicationAdministration.",
+    "order": "Not kept: it is a proposal, a plan or an option, or it says that the drug shall not be given.",
     "route": "Not kept: this drug is given to one place of the body only.",
 }
 _REASONS: dict[str, tuple[str, str, str | None]] = {

@@ -54,7 +54,18 @@ CATEGORIES = {"labs": "laboratory", "assessments": "exam"}
 SUBSETTED = {"system": TERMINOLOGY + "v3-ObservationValue", "code": "SUBSETTED"}
 """Tag of a resource of which only some elements are shown."""
 _ALWAYS_SHOWN = frozenset(
-    {"resourceType", "id", "meta", "identifier", "status", "code", "subject", "actuality", "medicationCodeableConcept"}
+    {
+        "resourceType",
+        "id",
+        "meta",
+        "identifier",
+        "status",
+        "code",
+        "subject",
+        "actuality",
+        "medicationCodeableConcept",
+        "intent",
+    }
 )
 """Elements that R4 requires, and those by which the resource is known."""
 
@@ -231,6 +242,7 @@ def _infusion(fact: InfusionFact, subject: dict[str, Any]) -> dict[str, Any]:
 
 
 def _medication(fact: MedicationFact, subject: dict[str, Any]) -> dict[str, Any]:
+    """A medication that was taken, or an order."""
     drug = drug_of(fact.drug)
     medication: dict[str, Any] = {"text": fact.drug}
     if drug is not None:
@@ -238,22 +250,27 @@ def _medication(fact: MedicationFact, subject: dict[str, Any]) -> dict[str, Any]
         medication["coding"] = [{"system": system, "code": code, "display": drug.name} for system, code in codes]
     amount, period = _TAKEN.get(fact.unit or "", (fact.unit, None))
     dose = _quantity(fact.dose, amount)
-    every = None if period is None else {"repeat": {"frequency": 1, "period": 1, "periodUnit": period}}
-    return _given(
+    every = None if period is None else {"frequency": 1, "period": 1, "periodUnit": period}
+    over = _given(start=day_text(fact.start_day), end=None if fact.end_day is None else day_text(fact.end_day))
+    issued = None if fact.issued is None else instant_text(fact.issued)
+    head = _given(
         identifier=[_numbered(fact)],
-        status=_statement_status(fact),
+        status=_medication_status(fact),
+        intent="order" if fact.ordered else None,
         medicationCodeableConcept=medication,
         subject=subject,
-        effectivePeriod=_given(
-            start=day_text(fact.start_day), end=None if fact.end_day is None else day_text(fact.end_day)
-        ),
-        dateAsserted=None if fact.issued is None else instant_text(fact.issued),
-        dosage=None if dose is None else [_given(timing=every, doseAndRate=[{"doseQuantity": dose}])],
     )
+    taken = None if dose is None else [{"doseQuantity": dose}]
+    if fact.ordered:
+        instruction = _given(timing={"repeat": {"boundsPeriod": over, **(every or {})}}, doseAndRate=taken)
+        return head | _given(authoredOn=issued, dosageInstruction=[instruction])
+    timing = None if every is None else {"repeat": every}
+    dosage = None if taken is None else [_given(timing=timing, doseAndRate=taken)]
+    return head | _given(effectivePeriod=over, dateAsserted=issued, dosage=dosage)
 
 
-def _statement_status(fact: MedicationFact) -> str:
-    withdrawn = {"entered-in-error": "entered-in-error", "cancelled": "not-taken"}
+def _medication_status(fact: MedicationFact) -> str:
+    withdrawn = {"entered-in-error": "entered-in-error", "cancelled": "cancelled" if fact.ordered else "not-taken"}
     return withdrawn.get(fact.status, "active" if fact.end_day is None else "completed")
 
 

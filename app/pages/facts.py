@@ -131,8 +131,8 @@ def _result(kind: str, fact: Mapping[str, Any]) -> str:
         course = f"course {fact['course']}" if "course" in fact else ""
         return ", ".join(part for part in (_dose(fact), course) if part)
     if kind == "medication":
-        until = f"until {fact['end']}" if fact.get("end") else "still taken"
-        return ", ".join(part for part in (_dose(fact), until) if part)
+        until = f"until {fact['end']}" if fact.get("end") else "no last day" if fact.get("ordered") else "still taken"
+        return ", ".join(part for part in (_dose(fact), until, "ordered" if fact.get("ordered") else "") if part)
     if kind == "adverse_event":
         related = fact.get("related", "unknown")
         relation = {True: "related", False: "not related"}.get(related) or f"relation {words(str(related)).lower()}"

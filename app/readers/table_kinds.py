@@ -36,9 +36,9 @@ VALUE_FIELDS = {
     section: FIELDS[kind][place].name for kind, section in SECTIONS.items() if (place := VALUE_PLACE[kind]) is not None
 }
 """The field of each kind without which a fact says nothing, unless it is withdrawn."""
-_DEPENDS = {"start": ("end",), "scale_max": ("score",)}
+_DEPENDS = {"start": ("end",), "ordered": ("end",), "scale_max": ("score",)}
 """Fields that cannot be checked without another one."""
-_NUMBERED = {"id", "source", "version", "issued", "status"}
+_NUMBERED = {"id", "source", "version", "issued", "status", "ordered"}
 
 
 def _columns(kind: TableKind) -> tuple[str, ...]:

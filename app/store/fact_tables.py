@@ -6,12 +6,25 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, bindparam, cast, literal, null, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+)
 
 from app.store.assertions import Assertion, Fact
 from app.store.queries import CHUNKS, Insertion, Query, Row, filled, listed, listed_names
 from app.store.tables import FACTS
-from app.timeline.facts import FIELDS, AnyFact
+from app.timeline.facts import FIELDS, ORDERED, AnyFact, identity_of_order
 from app.timeline.vocabulary import WITHDRAWN
 
 MOST_ROWS = 2_000
@@ -34,6 +47,20 @@ def shown(table: Table) -> ColumnElement[bool]:
     values = [table.c[name] for name in sorted(_VALUES) if name in table.c and table.c[name].nullable]
     current = table.c.status.not_in([literal(status) for status in sorted(WITHDRAWN)])
     return and_(current, *[value.is_not(None) for value in values])
+
+
+def ordered(table: Table) -> ColumnElement[bool]:
+    """Whether a medication was ordered, as its identity says (`facts.names_an_order`)."""
+    after_number = func.coalesce(func.length(table.c.id), 0) + 2
+    return func.substr(table.c.identity, after_number, len(_ORDER)) == literal(_ORDER)
+
+
+def read_columns(table: Table, names: Iterable[str]) -> list[ColumnElement[Any]]:
+    """The columns with what analyses read."""
+    return [ordered(table).label(name) if name == ORDERED.name else table.c[name] for name in names]
+
+
+_ORDER = identity_of_order(None, None, "", "")[1:-1]
 
 
 def when(table: Table) -> tuple[ColumnElement[Any], ColumnElement[Any]]:

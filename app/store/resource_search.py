@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from app.errors import Erased
-from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at, when
+from app.store.fact_tables import FACT_TABLES, LATEST, ordered, shown, stands_at, when
 from app.store.queries import Query, Row, filled, listed, listed_names
 from app.store.resources import Identities, locate, patient_key
 from app.store.studies import study_key
@@ -353,6 +353,8 @@ def _conditions(prepared: _Search, kind: str, table: Table) -> Iterator[ColumnEl
     criteria = prepared.criteria
     yield table.c.added <= prepared.revision
     yield or_(table.c.removed.is_(None), table.c.removed > prepared.revision)
+    if kind == "medications":
+        yield ordered(table) if criteria.resource == "MedicationRequest" else not_(ordered(table))
     yield shown(table) if criteria.statuses is None else _among(table.c.status, criteria.statuses)
     if criteria.codes is not None:
         yield _among(table.c["product" if kind == "infusions" else "code"], criteria.codes)

@@ -19,7 +19,6 @@ from app.store.tables import FACTS, erasures, patient_attributes, patients, revi
 from app.timeline.facts import AttributeFact, FactTime, attribute, fact_time
 from app.timeline.resource import (
     KINDS_OF,
-    TYPE_OF,
     FactNumber,
     NumberedFact,
     ResourceKey,
@@ -28,6 +27,7 @@ from app.timeline.resource import (
     digest_of,
     logical_id,
     read_logical_id,
+    type_of,
 )
 
 __all__ = ["Identities", "StoredResource", "history", "locate", "logical_id", "patient_key", "standing"]
@@ -182,7 +182,7 @@ def find_named(
     for named, (key, digest) in read.items():
         for kind in KINDS_OF[named[0]] if key in people else ():
             found = identities.find(key, kind, digest)
-            if found is not None and named not in facts:
+            if found is not None and type_of(kind, found[0]) == named[0] and named not in facts:
                 facts[named] = ResourceKey(people[key], kind, *found)
     return facts, {text for (_, text), parts in read.items() if parts.patient_key in erased}
 
@@ -216,10 +216,11 @@ def numbered(
             sources[key, identity, draw] = source
         deleted = {(row[0], row[1], row[3]) for row in rows if row[6] is None and row[7] == RuleMark.DELETED}
         for key, identity, draw in sorted(times.keys() - deleted, key=lambda each: each[1:]):
-            fact_number = (names[key], TYPE_OF[kind], identity[1:].partition("|")[0])
+            fact_number = (names[key], type_of(kind, identity), identity[1:].partition("|")[0])
             fact = ResourceKey(names[key], kind, identity, draw)
             given = frozenset(times[key, identity, draw])
-            facts[fact_number].append(NumberedFact(fact, sources[key, identity, draw], given))
+            if fact_number in facts:
+                facts[fact_number].append(NumberedFact(fact, sources[key, identity, draw], given))
     return facts
 
 
@@ -272,7 +273,7 @@ def locate(
     known = identities or Identities(connection)
     for kind in KINDS_OF[resource]:
         fact = known.find(name.patient_key, kind, name.digest)
-        if fact is not None:
+        if fact is not None and type_of(kind, fact[0]) == resource:
             return kind, people[0][0], name.patient_key, *fact
     return None
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Erased, NotFound, PreconditionFailed
 from app.store.etags import keyed_etag
-from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
+from app.store.fact_tables import FACT_TABLES, LATEST, read_columns, shown, stands_at
 from app.store.gc_pause import gc_paused
 from app.store.hashes import tombstone
 from app.store.ledger_keys import keys_of
@@ -121,8 +121,11 @@ def fact_document(kind: str, fact: AnyFact) -> dict[str, Any]:
         if field.sent.given is not None:
             given = getattr(fact, field.sent.given)
             value = value if given is None else given
-        if value is not None and value != "":  # a withdrawal may have no time
-            document[field.sent.name or field.name] = _number(field.sent.write(value) if field.sent.write else value)
+        if value is None or value == "":  # a withdrawal may have no time
+            continue
+        sent = field.sent.write(value) if field.sent.write else value
+        if sent is not None:
+            document[field.sent.name or field.name] = _number(sent)
     return document
 
 
@@ -553,7 +556,7 @@ def _standing_of(kind: str, *names: str, between: bool = False) -> Query:
     """
     table, _ = FACTS[kind]
     clause = (
-        select(patients.c.id, *[table.c[name] for name in names])
+        select(patients.c.id, *read_columns(table, names))
         .join_from(patients, table, table.c.patient_key == patients.c.key)
         .where(patients.c.study == bindparam("study"), stands_at(table), shown(table))
         .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
@@ -576,7 +579,7 @@ def _standing_of_keys(kind: str, length: int) -> Query:
     """The query for the facts that analyses read of the patients with these keys."""
     table, _ = FACTS[kind]
     clause = (
-        select(table.c.patient_key, *[table.c[name] for name in _CONTENT[kind]])
+        select(table.c.patient_key, *read_columns(table, _CONTENT[kind]))
         .where(table.c.patient_key.in_(listed(length)), stands_at(table), shown(table))
         .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
     )

@@ -35,8 +35,10 @@ def noted_by_protocol(transaction: Transaction, study: str, history: History) ->
 
 
 def _about_drug(medication: MedicationFact, listed: set[str]) -> Iterator[Note]:
-    """What analyses cannot use of a medication: its drug, or its dose."""
+    """What analyses cannot use of a medication: its drug, or its dose; and that it is an order."""
     drug = drug_of(medication.drug)
+    if medication.ordered:
+        yield Note(NoteCode.ORDERED)
     if drug is not None and drug.prednisolone_equivalent is not None:
         if medication.unit is not None and not gives_daily_dose(medication.unit):
             yield Note(NoteCode.DOSE_NOT_DAILY, medication.unit)

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from app.timeline.facts import KINDS, READ_BY_ANALYSES, Field, History
+from app.timeline.facts import KINDS, ORDERED, READ_BY_ANALYSES, Field, History
 from app.timeline.merged_records import merged_histories
 from app.timeline.number_rule import standing
 from app.timeline.same_facts import counted, decisions_in
@@ -74,7 +74,8 @@ def patient_row(patient: str, attributes: dict[str, str]) -> PatientRow:
 
 
 def _row_type(name: str, kind: str) -> type[Any]:
-    return namedtuple(name, ["patient", *[field.name for field in READ_BY_ANALYSES[kind]]])
+    names = ["patient", *[field.name for field in READ_BY_ANALYSES[kind]]]
+    return namedtuple(name, names, defaults=[False] if names[-1] == ORDERED.name else None)
 
 
 LabRow = _row_type("LabRow", "labs")
@@ -234,7 +235,7 @@ class Infusions(Table):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Medications(Table):
-    """Drugs over time: `end_day` is `NO_TIME` while a drug is still taken."""
+    """Drugs over time: `end_day` is `NO_TIME` while a drug is still taken. `ordered` marks orders."""
 
     kind: ClassVar = "medications"
     drug: Words
@@ -242,6 +243,7 @@ class Medications(Table):
     end_day: Ints
     dose: Floats
     unit: Words
+    ordered: Bools
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -418,6 +420,7 @@ class Cohort:
         tables: list[Table] = [getattr(self, name) for name in TABLES]
         bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)) for table in tables]
         printed = [_printed(table, self.zoned) for table in tables]
+        ordered, of_drugs = self.medications.ordered, bounds[list(TABLES).index("medications")]
         leaves = []
         for i, row in enumerate(self.patients):
             stated = row[1:-1] if row.attributes is None else row[1:]  # as before there were such attributes
@@ -428,6 +431,9 @@ class Cohort:
                 for column in columns:
                     leaf.update(column[first:last].tobytes() if isinstance(column, np.ndarray)
                                 else repr(column[first:last]).encode())  # fmt: skip
+            orders = ordered[of_drugs[i] : of_drugs[i + 1]]
+            if orders.any():  # without one the digest is that of the time before there were orders
+                leaf.update(b"ordered" + orders.tobytes())
             leaves.append(leaf.digest())
         return np.frombuffer(b"".join(leaves), dtype=DIGEST)
 
@@ -467,7 +473,7 @@ def _printed(table: Table, zoned: bool) -> list[Any]:
     columns: list[Any] = []
     for field in READ_BY_ANALYSES[table.kind]:
         column = getattr(table, field.name)
-        if zoned and field.name == "utc":  # it says only how reliable a day as written is
+        if field is ORDERED or (zoned and field.name == "utc"):  # `utc`: only how reliable a day as written is
             continue
         if column.dtype == object:
             columns.append(column.tolist())

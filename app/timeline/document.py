@@ -218,6 +218,7 @@ class Medication(Sourced):
     end: CalendarDate | None = optional("Last day; `null` while the drug is still taken.", "2005-06-30")
     dose: float | None = optional("Dose in `unit`.", 50, ge=0, le=1e6)
     unit: MedicationUnit | None = optional("Unit of the dose.", "mg/d")
+    ordered: bool | None = optional("`true`: it was ordered, and nobody says that it was taken.", False)
 
 
 class AdverseEvent(Sourced):

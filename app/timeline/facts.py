@@ -188,10 +188,31 @@ class InfusionFact(NamedTuple):
     course: Annotated[int | None, "number of the course as the sender counts", Read(7, sort=6, absent=0)]
 
 
-class MedicationFact(NamedTuple):
-    """One drug at one dose over a period."""
+_ORDERED = "order|"
+"""How the identity of an order goes on after the number of the sender, which may be empty."""
 
-    identity: Identity
+
+def names_an_order(identity: str) -> bool:
+    """Whether the medication with this identity was ordered. An identity without a number begins with a day, or is
+    that of an order.
+    """
+    number, _, rest = identity.partition("|")
+    return rest.startswith(_ORDERED) and (number == "@" or number.startswith("#"))
+
+
+def identity_of_order(number: str | None, source: str | None, start: str, drug: str) -> str:
+    """The identity of an order: it is never that of a medication that was taken."""
+    return f"@|{_ORDERED}{start}|{drug}" if number is None else f"#{number}|{_ORDERED}{source or ''}"
+
+
+def _true_of_an_order(identity: str) -> bool | None:
+    return names_an_order(identity) or None
+
+
+class MedicationFact(NamedTuple):
+    """One drug at one dose over a period: it was taken, or it was ordered."""
+
+    identity: Annotated[Identity, Sent("ordered", write=_true_of_an_order)]
     source: NumberedBy
     id: Number
     version: Version
@@ -204,6 +225,11 @@ class MedicationFact(NamedTuple):
     ]
     dose: Annotated[Dose, Read(4, sort=4)]
     unit: Annotated[SentUnit, Read(5, sort=5)]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it was ordered; nobody says that it was taken."""
+        return names_an_order(self.identity)
 
 
 class EventFact(NamedTuple):
@@ -384,8 +410,10 @@ def counts_nowhere(kind: str, fact: Sequence[Any]) -> bool:
     return fact[_STATUS] in WITHDRAWN or (value is not None and fact[value] is None)
 
 
+ORDERED = Field("ordered", bool, False, "whether it was ordered, and not taken", Read(6, sort=6), Sent(), frozenset())
+"""What the identity of a medication says. No table has a column of it."""
 READ_BY_ANALYSES: dict[str, tuple[Field, ...]] = {
     kind: tuple(sorted((field for field in declared if field.read.place), key=lambda field: field.read.place))
-    for kind, declared in FIELDS.items()
+    for kind, declared in (FIELDS | {"medications": (*FIELDS["medications"], ORDERED)}).items()
 }
 """The fields of each kind that analyses read, in the order of a row."""

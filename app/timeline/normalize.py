@@ -6,7 +6,8 @@ The identity of a fact decides whether a second statement is a correction or ano
 its identity is (source, number, code), because one accession has many analytes and two laboratories may use the same
 number. Otherwise it is (code, time with its precision, source) for a laboratory result and an assessment, (product,
 time) for an infusion, (drug, start) for a medication, (term, onset) for an adverse event, and the name for an attribute
-of the patient. An identity is a text whose free part comes last, so that different identities are different texts.
+of the patient. That of a medication that was ordered says so. An identity is a text whose free part comes last, so that
+different identities are different texts.
 """
 
 import json
@@ -44,6 +45,7 @@ from app.timeline.facts import (
     MedicationFact,
     Sent,
     attribute,
+    identity_of_order,
     statement_key,
 )
 from app.timeline.result_columns import LabsByColumn, facts_of_labs, facts_of_series
@@ -307,7 +309,9 @@ class Reading:
     def medication(self, item: Medication, index: int) -> MedicationFact | None:
         """The fact of one item of `medications`."""
         start = self._day(item.start, "medications", index, "start")
-        end = self._day(item.end, "medications", index, "end") if item.end is not None else None
+        end = None
+        if item.end is not None:  # an order may say until when the drug shall be taken
+            end = self._day(item.end, "medications", index, "end", planned=bool(item.ordered))
         if start is not None and end is not None and end < start:
             self._fault(FaultCode.REVERSED_PERIOD, "medications", index, "end")
         self._check_dose(item, "medications", index)
@@ -315,6 +319,8 @@ class Reading:
         if start is None:
             return None
         identity = _numbered_identity(item) or f"@{item.start}|{item.drug}"
+        if item.ordered:
+            identity = identity_of_order(item.id, item.source, item.start, item.drug)
         as_sent = _as_sent("medications", item)
         return MedicationFact(identity=identity, issued=issued, start_day=start, end_day=end, **as_sent)
 
@@ -399,8 +405,8 @@ class Reading:
             return Moment(NO_DAY, None, False)
         return self._moment(text, section, index, "time")
 
-    def _moment(self, text: str, *at: str | int, form: str = TIME_FORM) -> Moment | None:
-        read = read_time(text, self.latest)
+    def _moment(self, text: str, *at: str | int, form: str = TIME_FORM, planned: bool = False) -> Moment | None:
+        read = read_time(text, _NEVER_TOO_LATE if planned else self.latest)
         if isinstance(read, Moment):
             if read.day >= self._born:
                 return read
@@ -408,11 +414,11 @@ class Reading:
         self._fault(read, *at, accepts=_accepted_time(read, form))
         return None
 
-    def _day(self, text: str, *at: str | int) -> int | None:
+    def _day(self, text: str, *at: str | int, planned: bool = False) -> int | None:
         if len(text) != 10:
             self._fault(FaultCode.BAD_TIME, *at, accepts=Accepts(form=DATE_FORM))
             return None
-        moment = self._moment(text, *at, form=DATE_FORM)
+        moment = self._moment(text, *at, form=DATE_FORM, planned=planned)
         return moment.day if moment is not None else None
 
     def _unit(self, spelling: str, code: str, *at: str | int) -> Unit | None:
@@ -567,6 +573,7 @@ _FLOATS = {
     kind: [field.name for field in FIELDS[kind] if field.name in names and field.type is float]
     for kind, names in _AS_SENT.items()
 }
+_NEVER_TOO_LATE = 2**63 - 1
 _NO_MOMENT = {"day": None, "instant": None, "utc": False}
 
 

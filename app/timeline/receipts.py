@@ -71,6 +71,8 @@ class NoteCode(StrEnum):
     DRUG_AMBIGUOUS = "drug_ambiguous"
     DRUG_NOT_READ = "drug_not_read"
     DOSE_NOT_DAILY = "dose_not_daily"
+    ORDERED = "ordered"
+    START_FROM_AUTHORED = "start_from_authored"
     PRODUCT_IS_NO_TREATMENT = "product_is_no_treatment"
     NEW_PATIENT = "new_patient"
     POSSIBLE_DUPLICATE = "possible_duplicate"
@@ -95,6 +97,9 @@ NOTES: dict[NoteCode, str] = {
     NoteCode.DRUG_AMBIGUOUS: "Several drugs share this short name, so analyses read none of them; send the full name.",
     NoteCode.DRUG_NOT_READ: "The drug is known, and no analysis reads it: the protocol does not name it.",
     NoteCode.DOSE_NOT_DAILY: "The unit is not that of a daily dose, so the dose on these days is unknown to analyses.",
+    NoteCode.ORDERED: "The drug was ordered, and nobody says that it was taken; the order counts only for a person "
+    "without another record of the drug.",
+    NoteCode.START_FROM_AUTHORED: "The order has no first day; the day on which it was written is used.",
     NoteCode.PRODUCT_IS_NO_TREATMENT: "The product is not the treatment that the study declares.",
     NoteCode.NEW_PATIENT: "The patient was not in the study before.",
     NoteCode.POSSIBLE_DUPLICATE: "Another fact that stands may be the same, with another number or source; both count.",
@@ -112,7 +117,8 @@ NOTES: dict[NoteCode, str] = {
 TOLD_AGAIN = frozenset({
     NoteCode.NO_UPPER_LIMIT, NoteCode.LIMIT_UNREADABLE, NoteCode.BOUND, NoteCode.UTC_DAY, NoteCode.ZONE_FROM_MESSAGE,
     NoteCode.DETAIL_LEFT_OUT, NoteCode.DRUG_UNKNOWN, NoteCode.DRUG_AMBIGUOUS, NoteCode.DRUG_NOT_READ,
-    NoteCode.DOSE_NOT_DAILY, NoteCode.PRODUCT_IS_NO_TREATMENT, NoteCode.NEW_PATIENT, NoteCode.UNCHANGED,
+    NoteCode.DOSE_NOT_DAILY, NoteCode.ORDERED, NoteCode.START_FROM_AUTHORED, NoteCode.PRODUCT_IS_NO_TREATMENT,
+    NoteCode.NEW_PATIENT, NoteCode.UNCHANGED,
 })  # fmt: skip
 """The notes that rest on what was sent alone, so that a full receipt of the same says them again; and that of a new
 patient, which the status of the item says, too.

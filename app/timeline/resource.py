@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from app.timeline.facts import AnyFact, AttributeFact, FactTime
+from app.timeline.facts import AnyFact, AttributeFact, FactTime, names_an_order
 from app.timeline.vocabulary import WITHDRAWN
 
-SupportedType = Literal["Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent"]
+SupportedType = Literal[
+    "Patient", "Observation", "MedicationAdministration", "MedicationStatement", "MedicationRequest", "AdverseEvent"
+]
 """The types of FHIR resources that the service stores, searches and shows."""
 
 KINDS_OF: dict[str, tuple[str, ...]] = {
@@ -21,11 +23,12 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
     "Observation": ("labs", "assessments"),
     "MedicationAdministration": ("infusions",),
     "MedicationStatement": ("medications",),
+    "MedicationRequest": ("medications",),
     "AdverseEvent": ("events",),
 }
 """The kinds of facts of each resource type; `patient` is the patient with the attributes that stand."""
 
-TYPE_OF: dict[str, str] = {kind: resource for resource, kinds in KINDS_OF.items() for kind in kinds}
+_TYPE_OF = {kind: resource for resource, kinds in KINDS_OF.items() for kind in kinds}
 
 SUBJECT_SYSTEM = "urn:myoresponse:subject"
 """The system of subject identifiers: pseudonyms within one study."""
@@ -36,6 +39,13 @@ if numbers are replaced). Without a value the fact has no number.
 
 _IDENTIFIER = re.compile(r"([a-z2-7]{1,13})-([a-z2-7]{26})", re.ASCII)
 _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+def type_of(kind: str, identity: str) -> str:
+    """The type of the resource of a fact: a medication that was ordered is another one than one that was taken."""
+    if kind == "medications":
+        return "MedicationRequest" if names_an_order(identity) else "MedicationStatement"
+    return _TYPE_OF[kind]
 
 
 class ResourceKey(NamedTuple):
@@ -95,7 +105,7 @@ class StoredResource:
     @property
     def type(self) -> str:
         """The type of the resource."""
-        return TYPE_OF[self.kind]
+        return type_of(self.kind, "" if self.fact is None else self.fact.identity)
 
     @property
     def version(self) -> str:

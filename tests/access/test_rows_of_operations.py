@@ -15,7 +15,7 @@ from app.pages.charts import CHARTS
 from app.protocol.presets import RELATIVE_20
 from app.store.tables import audit
 from tests.api.examples import JSON, events, lab, make_study, timeline
-from tests.api.fhir_bodies import FHIR, HOSPITAL, LAB, about, ck, headache, infusion, patient, taken, whole
+from tests.api.fhir_bodies import FHIR, HOSPITAL, LAB, about, ck, headache, infusion, ordered, patient, taken, whole
 from tests.hl7v2.hl7v2_messages import OBX, oru
 from tests.trust.operations_by_role import UNSUPPORTED
 
@@ -54,6 +54,7 @@ MAKERS = {
     "Observation": lambda number="ck-1": ck(number=number),
     "MedicationAdministration": infusion,
     "MedicationStatement": taken,
+    "MedicationRequest": ordered,
     "AdverseEvent": headache,
 }
 PLANS = {
@@ -79,6 +80,7 @@ class Requests:
             client.put(f"/v1/studies/{study}/patients/P01", json=timeline("P01"))
         assert client.post("/fhir/trial", **fhir(whole())).status_code == 200
         assert client.post("/fhir/trial/MedicationStatement", **fhir(taken())).status_code == 201
+        assert client.post("/fhir/trial/MedicationRequest", **fhir(ordered())).status_code == 201
         unreadable = CSV.replace("907", "?").replace("-19", "-23")
         client.post(f"{HOME}/labs", content=unreadable, headers={"Content-Type": "text/csv"})
         self.values = {"study": "trial", "other": "other", "patient": "P01", "name": "adsl.csv"}

@@ -87,6 +87,22 @@ def taken(number: str = "med-1", **more: Any) -> dict[str, Any]:
     } | more
 
 
+def ordered(number: str = "order-1", **more: Any) -> dict[str, Any]:
+    """An order of prednisolone."""
+    every_day = {"frequency": 1, "period": 1, "periodUnit": "d", "boundsPeriod": {"start": "2005-01-20"}}
+    return {
+        "resourceType": "MedicationRequest",
+        "identifier": named(number),
+        "status": "active",
+        "intent": "order",
+        "medicationCodeableConcept": {"coding": [{"system": "http://www.whocc.no/atc", "code": "H02AB06"}]},
+        "subject": about(),
+        "dosageInstruction": [
+            {"timing": {"repeat": every_day}, "doseAndRate": [{"doseQuantity": {"value": 50, "unit": "mg"}}]}
+        ],
+    } | more
+
+
 def headache(number: str = "ae-1", **more: Any) -> dict[str, Any]:
     """An adverse event."""
     return {

@@ -69,7 +69,8 @@ def reads(client: Documented) -> None:
         again(client, address)
     for slug in KINDS:
         again(client, f"/problems/{slug}")
-    for kind in ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent"):
+    for kind in ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "MedicationRequest",
+                 "AdverseEvent"):  # fmt: skip
         again(client, f"/fhir/trial/{kind}?_count=500")
     for study in ("trial", "ward", "hospital", "resources", "scores"):
         home = f"/v1/studies/{study}"
@@ -178,6 +179,7 @@ def resources(client: Documented) -> None:
             (fhir_bodies.ck(700, "s-1"), {"status": "corrected"}),
             (fhir_bodies.infusion("s-2"), {"effectiveDateTime": "2005-04-13"}),
             (fhir_bodies.taken("s-4"), {"effectivePeriod": {"start": "2005-01-20", "end": "2005-03-20"}}),
+            (fhir_bodies.ordered("s-5"), {"dispenseRequest": {"validityPeriod": {"end": "2005-03-20"}}}),
             (fhir_bodies.headache("s-3"), {"date": "2005-04-16"}),
         )
     ):

@@ -152,7 +152,7 @@ def test_a_client_id_of_such_an_administration_names_it_under_its_own_type_only(
 
 
 def test_a_bundle_says_of_each_medication_what_became_of_it(trial):
-    request = {"resourceType": "MedicationRequest", "status": "active", "intent": "order",
+    request = {"resourceType": "MedicationRequest", "status": "active", "intent": "plan",
                "medicationCodeableConcept": {"coding": [{"system": RXNORM, "code": "8640"}]}}  # fmt: skip
     other = taken("med-2", medicationCodeableConcept={"text": "ramipril"})
     drops = taken("med-3", dosage=[{"route": {"text": "eye drops"}}])

@@ -16,8 +16,8 @@ def test_the_capability_statement_is_valid_and_holds_the_mapping(client):
     assert said["implementation"]["url"] == f"{BASE}{HOME}"
     [rest] = said["rest"]
     assert [each["type"] for each in rest["resource"]] == [
-        "Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent", "DiagnosticReport",
-        "MeasureReport",
+        "Patient", "Observation", "MedicationAdministration", "MedicationStatement", "MedicationRequest",
+        "AdverseEvent", "DiagnosticReport", "MeasureReport",
     ]  # fmt: skip
     assert {each["code"] for each in rest["interaction"]} == {"transaction", "batch"}
     for resource in rest["resource"][:-2]:

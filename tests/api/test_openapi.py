@@ -27,7 +27,9 @@ from tests.documented import description
 
 ROOT = Path(__file__).parents[2]
 
-TYPES = ("Patient", "Observation", "MedicationAdministration", "MedicationStatement", "AdverseEvent")
+TYPES = (
+    "Patient", "Observation", "MedicationAdministration", "MedicationStatement", "MedicationRequest", "AdverseEvent",
+)  # fmt: skip
 FHIR = {
     "GET /fhir/{study}/metadata": "fhirCapabilities",
     "POST /fhir/{study}": "fhirTransaction",
@@ -318,7 +320,7 @@ def test_no_field_of_a_form_is_null(document):
         for media_type, content in operation.get("requestBody", {}).get("content", {}).items()
         if media_type == "application/x-www-form-urlencoded"
     ]
-    assert len(forms) == 5
+    assert len(forms) == 6
     assert [name for form in forms for name, field in form["properties"].items() if "null" in json.dumps(field)] == []
 
 

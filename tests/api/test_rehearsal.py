@@ -337,16 +337,22 @@ TAKEN = subject(
     "MedicationStatement", "pills", status="active", effectivePeriod={"start": "2020-01-06"},
     medicationCodeableConcept={"coding": [{"system": "http://www.whocc.no/atc", "code": "H02AB06"}]},
 )  # fmt: skip
+ORDERED = subject(
+    "MedicationRequest", "slip", status="active", intent="order", authoredOn="2020-01-06",
+    medicationCodeableConcept={"coding": [{"system": "http://www.whocc.no/atc", "code": "H02AB06"}]},
+)  # fmt: skip
 EVENT = subject("AdverseEvent", "ache", actuality="actual", event={"text": "headache"}, date="2020-01-07")
 PATIENT = {"resourceType": "Patient", "id": "P1", "identifier": [{"value": "P1"}], "gender": "female"}
 STORED = {
-    "Observation": NAMED, "MedicationAdministration": INFUSION, "MedicationStatement": TAKEN, "AdverseEvent": EVENT,
+    "Observation": NAMED, "MedicationAdministration": INFUSION, "MedicationStatement": TAKEN,
+    "MedicationRequest": ORDERED, "AdverseEvent": EVENT,
 }  # fmt: skip
 NEW = {
     "Patient": PATIENT | {"gender": "male"},
     "Observation": NAMED | {"valueQuantity": OBSERVATION["valueQuantity"] | {"value": 777}, "status": "corrected"},
     "MedicationAdministration": INFUSION | {"dosage": {"dose": {"value": 20, "unit": "g"}}},
     "MedicationStatement": TAKEN | {"effectivePeriod": {"start": "2020-01-06", "end": "2020-02-06"}},
+    "MedicationRequest": ORDERED | {"dispenseRequest": {"validityPeriod": {"end": "2020-02-06"}}},
     "AdverseEvent": EVENT | {"seriousness": {"coding": [{"code": "serious"}]}},
 }
 REPORT = {

@@ -222,7 +222,7 @@ def test_the_client_of_medplum(keyed, node_packages):
 def test_fhir_kit_client(keyed, node_packages):
     said = answered(node_packages, "fhir_kit.mjs", keyed, keyed.study("fhirkit", authorities=[HOSPITAL]))
     assert said == {
-        "updates": [True, True, True, True, True, False, None],
+        "updates": [True, True, True, True, True, True, False, None],
         "again": 1101,
         "upserted": [True, 1200],
         "updated": "corrected",

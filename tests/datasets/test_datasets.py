@@ -336,6 +336,22 @@ def test_a_declared_steroid_rescue_is_told_and_leads_to_the_glucocorticoid_that_
     assert without["EVNTDESC"] == "Second course or new immunosuppressant"
 
 
+def test_an_order_that_does_not_count_is_not_the_fact_of_a_rescue():
+    protocol = changed(SEED_2008, ck_normal_time={"steroid_rescue": {"pulse": 250.0}})
+    drugs = [
+        MedicationRow("P1", "mPSL", DAY + 20, DAY + 40, 2.0, "g/d", True),
+        MedicationRow("P1", "mPSL", DAY + 30, DAY + 32, 1.0, "g/d"),
+        MedicationRow("P1", "MTX", DAY + 15, None, 15.0, "mg/wk", True),
+        MedicationRow("P1", "MTX", DAY + 31, None, 15.0, "mg/wk"),
+    ]
+    labs = [ck(0, 500), ck(10, 100), ck(60, 164)]
+    people = Cohort.assemble([PatientRow("P1")], labs, [], [infusion(0)], drugs, [])
+    told = {row["PARAMCD"]: row for row in rows("adtte", people, protocol)}["CKNORMC"]
+    assert (told["AVAL"], told["SRCID"]) == (20, "medications/2")
+    told = {row["PARAMCD"]: row for row in rows("adtte", people)}["CKNORMC"]
+    assert (told["AVAL"], told["SRCID"]) == (21, "medications/3")
+
+
 def test_a_course_of_another_product_that_began_on_day_0_is_not_the_fact_of_a_rescue():
     """SCIG goes on with the course of day 0 on the day on which the second course begins."""
     protocol = changed(SEED_2008, treatment={"products": ("IVIG", "SCIG", "XIG")})

@@ -1,4 +1,4 @@
-"""FHIR MedicationStatements, MedicationAdministrations of other drugs, and MedicationRequests."""
+"""FHIR MedicationStatements and MedicationAdministrations of other drugs."""
 
 import pytest
 
@@ -251,12 +251,10 @@ def test_the_drug_may_be_in_a_contained_medication_or_one_of_the_bundle():
     assert entries.entries[0].statements[0].fields["drug"] == "prednisone"
 
 
-def test_an_order_is_not_an_intake():
-    drug, whom = concept("8640", RXNORM), {"reference": "Patient/P01"}
-    request = {"resourceType": "MedicationRequest", "status": "active", "intent": "order", "subject": whom,
-               "medicationCodeableConcept": drug}  # fmt: skip
-    assert (read(request).skipped, read(request).statements) == ("order", ())
-    assert read(request | {"medicationCodeableConcept": concept("C09AA05", ATC)}).skipped == "resource"
+def test_dosages_over_other_times_are_not_added():
+    first = dosage(40, timing={"repeat": {**DAILY["repeat"], "boundsPeriod": {"end": "2005-01-26"}}})
+    second = dosage(20, timing={"repeat": {**DAILY["repeat"], "boundsPeriod": {"start": "2005-01-27"}}})
+    assert (fields(taken(dosage=[first, second]))["dose"], left_out(taken(dosage=[first, second]))) == (None, ["dose"])
 
 
 def test_the_ids_of_statements_and_of_administrations_are_different_numbers():

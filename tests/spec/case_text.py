@@ -58,8 +58,9 @@ def _recorded(patient: Patient) -> Iterable[str]:
     if patient.immunosuppressant_from is not None:
         yield f"azathioprine from {_day(patient.immunosuppressant_from)}"
     steroids = [("prednisolone", first, last, dose, "mg/d") for first, last, dose in patient.prednisolone]
-    for drug, first, last, dose, unit in (*steroids, *patient.drugs):
-        yield f"{drug} {dose:g} {unit} from {_day(first)}{'' if last is None else f' to {_day(last)}'}"
+    taken = [(each, "") for each in (*steroids, *patient.drugs)]
+    for (drug, first, last, dose, unit), how in (*taken, *((each, "ordered: ") for each in patient.orders)):
+        yield f"{how}{drug} {dose:g} {unit} from {_day(first)}{'' if last is None else f' to {_day(last)}'}"
     if patient.decided is not None:
         yield f"decision: {patient.decided}"
     if patient.weight is not None:

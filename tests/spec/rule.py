@@ -73,7 +73,8 @@ Recorded = Value | tuple[Day, float]
 @dataclass(frozen=True, kw_only=True)
 class Patient:
     """The record of one patient. `others` holds results and scores of further codes, `limit` the usual upper
-    limit, `prednisolone` periods as (first day, last day or None, mg/d), `drugs` others by name, with their unit.
+    limit, `prednisolone` periods as (first day, last day or None, mg/d), `drugs` others by name, with their unit, and
+    `orders` the same of what was ordered.
     A `source` gave an infusion or event a number. `decided` is a decision about the first two infusions, or about the
     first two events if there is one infusion.
     """
@@ -87,6 +88,7 @@ class Patient:
     immunosuppressant_from: Day | None = None
     prednisolone: Sequence[tuple[Day, Day | None, float]] = ()
     drugs: Sequence[tuple[str, Day, Day | None, float, str]] = ()
+    orders: Sequence[tuple[str, Day, Day | None, float, str]] = ()
     ended: tuple[Day, str] | None = None
     weight: float | None = None
     limit: float | None = UPPER_LIMIT

@@ -357,4 +357,81 @@ FREE = Rule(
     ),
 )  # fmt: skip
 
-RULES = (SUMS, LOW, FREE)
+ORDERED = ("prednisolone", 0, None, 20, "mg/d")
+_FLAGS = ("flag orders_counted of glucocorticoids", "flag orders_left_out of glucocorticoids")
+
+
+def _orders(counted: int, left_out: int) -> dict[str, Any]:
+    return dict(zip(_FLAGS, (counted, left_out), strict=True))
+
+
+ORDERS = Rule(
+    row="steroid sparing",
+    name="Orders of glucocorticoids",
+    words="An order does not say that the drug was taken. Orders of a drug count only for a patient without any other "
+    "record of this drug; then they count as if the drug was taken. On a day on which two orders of one drug are valid "
+    "the dose is not known, because the later one may replace the earlier one or add to it. The last day of an order "
+    "was planned: it does not show that the patient was under observation until then.",
+    cases=(
+        Case(
+            says="an order alone counts",
+            ck=TO_100,
+            orders=[ORDERED],
+            expect=_sums(560, 1680) | _orders(1, 0),
+        ),
+        Case(
+            says="an order beside a record of the same drug does not count",
+            ck=TO_100,
+            drugs=[("prednisolone", 0, None, 5, "mg/d")],
+            orders=[ORDERED],
+            expect=_sums(140, 420) | _orders(0, 1),
+        ),
+        Case(
+            says="also if the record is of another time, and has another name of the drug",
+            ck=TO_100,
+            drugs=[("PSL", -90, -60, 5, "mg/d")],
+            orders=[ORDERED],
+            expect=_sums("steroid_gap") | _orders(0, 1),
+        ),
+        Case(
+            says="a record of another drug does not matter",
+            ck=TO_100,
+            drugs=[("methylprednisolone", 0, None, 4, "mg/d")],
+            orders=[ORDERED],
+            expect=_sums(700, 2100) | _orders(1, 0),
+        ),
+        Case(
+            says="an order that follows another one",
+            ck=TO_100,
+            orders=[("prednisolone", 0, 27, 20, "mg/d"), ("prednisolone", 28, None, 10, "mg/d")],
+            expect=_sums(560, 1120) | _orders(2, 0),
+        ),
+        Case(
+            says="an order that begins on the last day of another one takes its place on that day",
+            ck=TO_100,
+            orders=[("prednisolone", 0, 28, 20, "mg/d"), ("prednisolone", 28, None, 10, "mg/d")],
+            expect=_sums(560, 1120),
+        ),
+        Case(
+            says="an order that begins one day earlier: nobody knows the dose of the two days",
+            ck=TO_100,
+            orders=[("prednisolone", 0, 28, 20, "mg/d"), ("prednisolone", 27, None, 10, "mg/d")],
+            expect=_sums("overlapping_orders", "overlapping_orders")
+            | {"days with a known dose of 28 days": 27, "days with a known dose of 84 days": 82},
+        ),
+        Case(
+            says="an earlier order without a last day is valid beside each later one",
+            ck=TO_100,
+            orders=[ORDERED, ("prednisone", 60, None, 10, "mg/d"), ("prednisolone", 40, None, 10, "mg/d")],
+            expect=_sums(560, "overlapping_orders") | {"days with a known dose of 84 days": 40},
+        ),
+        Case(
+            says="a planned last day after the last fact does not lengthen the observation",
+            ck=[(0, 1000), (26, 500)],
+            orders=[("prednisolone", 0, 90, 20, "mg/d")],
+            expect=_sums("observed_too_short"),
+        ),
+    ),
+)
+
+RULES = (SUMS, LOW, FREE, ORDERS)

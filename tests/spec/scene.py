@@ -122,9 +122,10 @@ def document(patient: Patient, identifier: str) -> dict[str, Any]:
         start = _time(patient, patient.immunosuppressant_from, None)
         timeline["medications"] = [{"drug": "azathioprine", "start": start, "dose": 100, "unit": "mg/d"}]
     steroids = [("prednisolone", first, last, dose, "mg/d") for first, last, dose in patient.prednisolone]
-    for drug, first, last, dose, unit in (*steroids, *patient.drugs):
+    taken = [(each, None) for each in (*steroids, *patient.drugs)]
+    for (drug, first, last, dose, unit), ordered in (*taken, *((each, True) for each in patient.orders)):
         start, end = _time(patient, first, None), None if last is None else _time(patient, last, None)
-        period = _without_none(drug=drug, start=start, end=end, dose=dose, unit=unit)
+        period = _without_none(drug=drug, start=start, end=end, dose=dose, unit=unit, ordered=ordered)
         timeline["medications"] = [*timeline.get("medications", []), period]
     if patient.ended is not None:
         timeline["ended"] = {"date": _time(patient, patient.ended[0], None), "reason": patient.ended[1]}

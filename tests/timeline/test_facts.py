@@ -53,13 +53,13 @@ def test_every_field_says_what_it_means_and_stores_a_type_that_a_table_has(kind)
 
 
 def test_what_analyses_read_is_what_0_1_0_read():
-    """Rows, columns and digests hold these fields in this order."""
+    """Rows, columns and digests hold these fields in this order; `ordered` came later, and only orders have it."""
     assert {kind: " ".join(field.name for field in fields) for kind, fields in READ_BY_ANALYSES.items()} == {
         "attributes": "identity value",
         "labs": "code day instant utc value upper_limit comparator issued lab",
         "assessments": "code day instant utc score scale_max issued",
         "infusions": "product day instant utc dose unit course",
-        "medications": "drug start_day end_day dose unit",
+        "medications": "drug start_day end_day dose unit ordered",
         "events": "day instant utc term severity serious related",
     }
 
@@ -73,7 +73,7 @@ def test_rows_are_sorted_as_0_1_0_sorted_them():
         "labs": "code day instant issued value upper_limit comparator lab utc",
         "assessments": "code day instant issued score scale_max utc",
         "infusions": "day instant product dose unit course utc",
-        "medications": "start_day drug end_day dose unit",
+        "medications": "start_day drug end_day dose unit ordered",
         "events": "day instant term serious related severity utc",
     }
 
@@ -115,7 +115,7 @@ def test_a_column_gives_back_the_values_of_its_rows(kind):
 
 @pytest.mark.parametrize("kind", TABLES)
 def test_a_field_without_a_value_is_absent_in_rows_and_in_columns(kind):
-    row = {"code": "CK" if kind == "labs" else "MMT", "day": 1, "start_day": 1, "utc": False}
+    row = {"code": "CK" if kind == "labs" else "MMT", "day": 1, "start_day": 1, "utc": False, "ordered": False}
     absent = tuple(row.get(field.name, None if field.optional else "x") for field in READ_BY_ANALYSES[kind])
     rows = {each: [("P", *absent)] if each == kind else [] for each in TABLES}
     table = getattr(Cohort.assemble([PatientRow("P")], **rows), kind)

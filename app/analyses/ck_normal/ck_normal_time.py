@@ -524,7 +524,8 @@ def undetermined(study: DerivedStudy) -> dict[FlagCode, int]:
 def normality_flags(context: Context) -> list[Flag]:
     """The flags of CK, of unknown normality and of second courses."""
     second_course = {FlagCode.SECOND_COURSE: context.study.exposure.flags[FlagCode.SECOND_COURSE]}
-    return context.flags_of("CK", undetermined(context.study) | second_course)
+    of_ck = context.flags_of("CK", undetermined(context.study) | second_course)
+    return [*of_ck, *context.flags_of_orders("medications", steroids=False)]
 
 
 QUESTION = Question(
