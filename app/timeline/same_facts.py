@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from app.timeline.drugs import drug_of
-from app.timeline.facts import MINUTE, AttributeFact, EventFact, InfusionFact, MedicationFact
+from app.timeline.facts import MINUTE, AttributeFact, EventFact, InfusionFact, MedicationFact, names_an_order
 from app.timeline.times import EPOCH, EPOCH_DAY
 from app.timeline.vocabulary import DAILY_MILLIGRAMS
 
@@ -150,10 +150,10 @@ def _overlap(one: MedicationFact, other: MedicationFact) -> bool:
 
 def are_numbered_apart(one: Compared, other: Compared) -> bool:
     """Whether one source gave both facts a number: then it says itself that they are two. Of periods it is enough that
-    they have one source, which changes doses so.
+    they have one source, which changes doses so. What was ordered and what was taken are two as well.
     """
     if isinstance(one, MedicationFact):
-        return one.source == other.source
+        return one.source == other.source or names_an_order(one.identity) != names_an_order(other.identity)
     return one.id is not None and other.id is not None and one.source == other.source
 
 

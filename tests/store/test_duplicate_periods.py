@@ -1,5 +1,7 @@
 """One period of a glucocorticoid that two sources send: its dose is added up once where the content proves it."""
 
+import math
+
 import pytest
 
 from app.derive.doses import prednisolone
@@ -109,6 +111,26 @@ def test_periods_without_a_source_come_from_one_sender_and_are_two(database, stu
 def test_a_drug_that_is_added_up_nowhere_is_not_compared(database, study):
     sent(database, study, of("CRF", drug="azathioprine"))
     assert notes(sent(database, study, of("EHR", drug="azathioprine")), "medications") == []
+
+
+def test_an_order_and_what_was_taken_are_two_and_the_order_is_not_added(database, study):
+    sent(database, study, of("CRF"))
+    assert "possible_duplicate" not in notes(sent(database, study, of("EHR", ordered=True)), "medications")
+    assert (daily(database, study), waiting(database, study)) == ((20, 2), [])
+
+
+def test_one_order_that_two_sources_send_is_one(database, study):
+    sent(database, study, of("CRF", ordered=True))
+    assert "counted_once" in notes(sent(database, study, of("EHR", ordered=True)), "medications")
+    assert daily(database, study) == (20, 1)
+
+
+def test_orders_of_two_sources_that_overlap_have_no_dose_until_a_person_says_that_they_are_one(database, study):
+    sent(database, study, of("CRF", ordered=True))
+    assert "possible_duplicate" in notes(sent(database, study, of("EHR", ordered=True, dose=10)), "medications")
+    assert math.isnan(daily(database, study, 30)[0])
+    decide(database, study, waiting(database, study)[0].pair)
+    assert daily(database, study, 30) in {(20, 1), (10, 1)}
 
 
 def test_what_two_sources_state_in_one_submission_is_noted_and_not_proven(database, study):
