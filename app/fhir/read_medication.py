@@ -294,7 +294,10 @@ def _amount(resource: Resource, quantity: Element, at: str, times: Fraction | No
 
 
 def _a_day(resource: Resource, timing: Element, at: str) -> Fraction:
-    """How many times a day; 0 if that cannot be read."""
+    """How many times a day; 0 if that cannot be read, or if the code says another number than the rest."""
+    code = resource.element(timing, "code", at)
+    codings = () if code is None else resource.codings(code, at + ".code")
+    known = {_PER_DAY[each.code] for each in codings if each.system == _TIMING and each.code in _PER_DAY}
     repeat = resource.element(timing, "repeat", at)
     if repeat is not None and repeat.get("periodUnit") is not None:
         unit = resource.text(repeat, "periodUnit", at + ".repeat")
@@ -312,8 +315,5 @@ def _a_day(resource: Resource, timing: Element, at: str) -> Fraction:
         ):
             return Fraction(0)
         hours = Fraction(repr(period)) * _HOURS[unit]
-        return Fraction(repr(frequency)) * 24 / hours
-    code = resource.element(timing, "code", at)
-    codings = () if code is None else resource.codings(code, at + ".code")
-    known = {_PER_DAY[each.code] for each in codings if each.system == _TIMING and each.code in _PER_DAY}
+        known.add(Fraction(repr(frequency)) * 24 / hours)
     return known.pop() if len(known) == 1 else Fraction(0)
