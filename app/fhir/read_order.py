@@ -5,6 +5,8 @@ MedicationStatement. An order is kept only if its first day is known and, unless
 resource does not say is never guessed.
 """
 
+import math
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -48,8 +50,13 @@ _BROKEN_OFF = frozenset({"stopped", "on-hold"})
 _ENDED = _BROKEN_OFF | {"ended", "completed"}
 _DAYS = {"d": 1, "day": 1, "days": 1, "wk": 7, "week": 7, "weeks": 7}
 _LONGEST = 36_525
+_LAST = 2_932_896
+"""The last day of the year 9999."""
+_NEVER_TOO_LATE = 2**63 - 1
 _REPEAT = ".timing.repeat"
 _LIMITS = ("count", "countMax")
+_MAY_SAY_HOW_MUCH = ("text", "patientInstruction", "doseAndRate")
+"""The parts of an instruction in which a dose may stand that is not read."""
 
 
 class Side(NamedTuple):
@@ -91,6 +98,10 @@ def _ordered(
     if status not in WITHDRAWN and (written in _ENDED if end is None else end.day is None):
         place = f".dosageInstruction{_REPEAT}.boundsPeriod.end" if end is None else end.at
         return aside(resource, place, FaultCode.MISSING, DATE_FORM)
+    if end is not None and end.day is not None and written in _ENDED:
+        ends = read_day(end.day, resource.feed.latest)
+        if ends is FaultCode.FUTURE_TIME:  # it is the planned day: nobody says when the order ended
+            return aside(resource, end.at, ends, None)
     number = resource.named(resource.elements(resource.content, "identifier"))
     dose = _dose(resource, listed)
     fields = {
@@ -136,8 +147,7 @@ def _first_day(resource: Resource, listed: list[tuple[str, Element]]) -> tuple[S
 
 def _last_day(resource: Resource, listed: list[tuple[str, Element]], begins: int, status: str) -> Side | None:
     """The last day of an order; `None` if it goes on, or nobody says when it ended."""
-    sides = [_of_bounds(resource, part, where, "end") or _of_duration(resource, part, where, begins)
-             for where, part in listed]  # fmt: skip
+    sides = list(_last_days(resource, listed, begins))
     ends = [each for each in sides if each is not None]
     end = next((each for each in ends if each.day is None), None)
     if end is None and ends and len(ends) == len(sides):
@@ -150,6 +160,25 @@ def _last_day(resource: Resource, listed: list[tuple[str, Element]], begins: int
         if stopped is not None and (end is None or (end.day or "") > (stopped.day or "")):
             return stopped
     return end
+
+
+def _last_days(resource: Resource, listed: list[tuple[str, Element]], begins: int) -> Iterator[Side | None]:
+    """The last day of each instruction. One with a greater `sequence` is followed after those with a lesser one, so its
+    duration begins on the day after their last one.
+    """
+    numbers = [resource.number(each, "sequence", where) for where, each in listed]
+    unclear = None in numbers and len(set(numbers)) > 1
+    first: int | None = begins
+    for number in sorted(set(numbers), key=lambda each: -math.inf if each is None else each):
+        together = [
+            _of_bounds(resource, part, where, "end") or _of_duration(resource, part, where, first)
+            for (where, part), its in zip(listed, numbers, strict=True)
+            if its == number
+        ]
+        yield from together
+        days = [read_day(side.day, _NEVER_TOO_LATE) for side in together if side is not None and side.day is not None]
+        known = [day for day in days if isinstance(day, int)]
+        first = max(known) + 1 if len(known) == len(together) and not unclear else None
 
 
 def _periods(resource: Resource) -> list[tuple[str, Element]]:
@@ -173,8 +202,10 @@ def _of_bounds(resource: Resource, instruction: Element, at: str, name: str) -> 
     return _side(resource, period, name, f"{at}{_REPEAT}.boundsPeriod") if isinstance(period, dict) else None
 
 
-def _of_duration(resource: Resource, instruction: Element, at: str, begins: int) -> Side | None:
-    """The last day of an instruction that is followed for so many days. Another limit gives no day."""
+def _of_duration(resource: Resource, instruction: Element, at: str, begins: int | None) -> Side | None:
+    """The last day of an instruction that is followed for so many days. Another limit gives no day, nor does one that
+    begins on a day that nobody knows.
+    """
     bounds, timing = bounds_of(instruction), instruction.get("timing")
     repeat = timing.get("repeat") if isinstance(timing, dict) else None
     limited = isinstance(repeat, dict) and any(name in repeat for name in _LIMITS)
@@ -186,7 +217,7 @@ def _of_duration(resource: Resource, instruction: Element, at: str, begins: int)
     if lasts is None or lasts.value is None or lasts.comparator is not None or lasts.unit not in _DAYS:
         return Side(place, None)
     days = Fraction(repr(lasts.value)) * _DAYS[lasts.unit]
-    if days.denominator != 1 or not 1 <= days <= _LONGEST:
+    if days.denominator != 1 or not 1 <= days <= _LONGEST or begins is None or begins + days > _LAST:
         return Side(place, None)
     return Side(place, day_text(begins + int(days) - 1))
 
@@ -203,4 +234,6 @@ def _dose(resource: Resource, listed: list[tuple[str, Element]]) -> ReadDose:
         else:
             dosages.append((where, each))
     bounds = {repr(bounds_of(each)) for _, each in listed}
-    return ReadDose(left_out=True) if len(bounds) > 1 else dose_of(resource, dosages)
+    dose = ReadDose(left_out=True) if len(bounds) > 1 else dose_of(resource, dosages)
+    silent = dose == ReadDose() and any(each.get(name) for _, each in listed for name in _MAY_SAY_HOW_MUCH)
+    return ReadDose(left_out=True) if silent else dose

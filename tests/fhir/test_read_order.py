@@ -235,6 +235,61 @@ def test_a_taper_lasts_from_its_first_to_its_last_day():
     assert days(ordered(dosageInstruction=TAPER)) == ("2005-01-20", "2005-02-02")
 
 
+def after(sequence, days=7):
+    """A dose that is taken for some days, after the doses with a lesser sequence."""
+    return instruction(10, {"boundsDuration": quantity(days, "d")} if days else {}, sequence=sequence)
+
+
+@pytest.mark.parametrize(
+    ("listed", "last"),
+    [
+        ([after(1), after(2), after(3)], "2005-02-07"),
+        ([after(2), after(1, 14)], "2005-02-07"),
+        ([after(1), after(1, 3)], "2005-01-24"),
+        ([after(1), after(1, 14), after(2)], "2005-02-07"),
+        ([after(1), after(2, None)], None),
+        ([after(1, None), after(2)], ""),
+        ([after(1), after(REMOVED)], ""),
+        ([after(1, 36_525), *(after(each, 36_525) for each in range(2, 90))], ""),
+    ],
+)
+def test_the_duration_of_an_instruction_begins_after_the_instructions_before_it(listed, last):
+    request = ordered(dosageInstruction=[changed(each) for each in listed])
+    if last == "":
+        assert aside(request)[0].endswith(".timing.repeat.boundsDuration")
+    else:
+        assert days(request) == ("2005-01-18", last)
+
+
+def test_a_duration_may_follow_a_period():
+    closed = instruction(40, {"boundsPeriod": {"start": "2005-01-20", "end": "2005-01-26"}}, sequence=1)
+    assert days(ordered(dosageInstruction=[closed, after(2)])) == ("2005-01-20", "2005-02-02")
+
+
+@pytest.mark.parametrize("status", ["completed", "ended", "stopped", "on-hold"])
+def test_an_order_that_has_ended_did_not_end_in_the_future(status):
+    planned = instruction(bounds={"boundsPeriod": {"start": "2005-01-20", "end": "2999-01-20"}})
+    assert aside(ordered(status=status, dosageInstruction=[planned])) == (
+        ".dosageInstruction[0].timing.repeat.boundsPeriod.end", FaultCode.FUTURE_TIME,
+    )  # fmt: skip
+    assert days(ordered(dosageInstruction=[planned])) == ("2005-01-20", "2999-01-20")
+    assert fields(ordered(status="cancelled", dosageInstruction=[planned]))["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("part", "noted"),
+    [
+        ({"text": "40 mg a day for five days"}, ["dose"]),
+        ({"patientInstruction": "one in the morning"}, ["dose"]),
+        ({"doseAndRate": [{"rateQuantity": quantity(10, "mg/h")}]}, ["dose"]),
+        ({"timing": {"repeat": OPEN}}, []),
+    ],
+)
+def test_an_instruction_whose_dose_is_not_read_is_noted(part, noted):
+    request = ordered(dosageInstruction=[part])
+    assert (fields(request)["dose"], left_out(changed(request, authoredOn=REMOVED) | VALID)) == (None, noted)
+
+
 def test_an_order_goes_on_if_one_of_its_instructions_does():
     assert days(ordered(dosageInstruction=[instruction(40, CLOSED), instruction(20, OPEN)])) == ("2005-01-20", None)
 
