@@ -13,8 +13,8 @@ from app.timeline.drugs import RXNORM, drug_of
 from app.timeline.facts import AnyFact, AssessmentFact, EventFact, InfusionFact, LabFact, MedicationFact
 from app.timeline.merged_records import MERGED_INTO
 from app.timeline.resource import KEPT_NUMBER, SUBJECT_SYSTEM, StoredResource
-from app.timeline.times import day_text, instant_text
-from app.timeline.vocabulary import ANALYTES, ATC, INSTRUMENTS, IVIG, LOINC, OWN_SYSTEM, UCUM, UNITS
+from app.timeline.times import DAY_MICROSECONDS, day_text, instant_text
+from app.timeline.vocabulary import ANALYTES, ATC, INSTRUMENTS, IVIG, LOINC, OWN_SYSTEM, UCUM, UNITS, WITHDRAWN
 
 LATE = "late"
 """Tag of a version that was never current, because it arrived after a newer one."""
@@ -83,7 +83,16 @@ def resource_of(version: StoredResource, named: str | None = None) -> dict[str, 
     head: dict[str, Any] = {"resourceType": version.type, "id": named or version.id, "meta": meta}
     if version.fact is None:
         return head | _patient(version)
-    return head | _WRITERS[version.kind](version.fact, {"reference": f"Patient/{version.patient}"})
+    written = head | _WRITERS[version.kind](version.fact, {"reference": f"Patient/{version.patient}"})
+    return written | {"status": "active"} if _goes_on(version) else written
+
+
+def _goes_on(version: StoredResource) -> bool:
+    """Whether this version is of an order whose last day came after the day on which it was stored."""
+    fact = version.fact
+    if not isinstance(fact, MedicationFact) or not fact.ordered or fact.status in WITHDRAWN or fact.end_day is None:
+        return False
+    return fact.end_day > version.received_at // DAY_MICROSECONDS
 
 
 def part_of(resource: dict[str, Any], elements: str | None) -> dict[str, Any]:

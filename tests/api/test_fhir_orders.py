@@ -114,6 +114,16 @@ def test_a_later_version_of_an_order_takes_the_place_of_the_earlier_one(trial):
     assert medications(trial) == []
 
 
+def test_an_order_that_has_not_ended_yet_is_shown_as_active(trial):
+    planned = sent(trial, ordered("n-1", dosageInstruction=over("2005-01-20", "2999-01-01")))
+    past = sent(trial, ordered("n-2", dosageInstruction=over("2005-01-20", "2005-03-01")))
+    assert (planned["status"], past["status"]) == ("active", "completed")
+    gone = sent(
+        trial, ordered("n-1", status="cancelled", dosageInstruction=over("2005-01-20", "2999-01-01")), status=200
+    )
+    assert gone["status"] == "cancelled"
+
+
 @pytest.mark.parametrize("kind", [None, "transaction", "batch"])
 def test_a_conditional_update_and_create_find_an_order_by_its_number(trial, kind):
     system = fhir_bodies.named("c-1")[0]["system"]
