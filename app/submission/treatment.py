@@ -10,6 +10,7 @@ from app.store.engine import Transaction
 from app.timeline.drugs import could_mean, drug_key, drug_of
 from app.timeline.facts import History, MedicationFact
 from app.timeline.receipts import Note, NoteCode
+from app.timeline.vocabulary import WITHDRAWN
 
 
 def noted_by_protocol(transaction: Transaction, study: str, history: History) -> History:
@@ -37,7 +38,7 @@ def noted_by_protocol(transaction: Transaction, study: str, history: History) ->
 def _about_drug(medication: MedicationFact, listed: set[str]) -> Iterator[Note]:
     """What analyses cannot use of a medication: its drug, or its dose; and that it is an order."""
     drug = drug_of(medication.drug)
-    if medication.ordered:
+    if medication.ordered and medication.status not in WITHDRAWN:
         yield Note(NoteCode.ORDERED)
     if drug is not None and drug.prednisolone_equivalent is not None:
         if medication.unit is not None and not gives_daily_dose(medication.unit):
