@@ -149,8 +149,10 @@ def _repeated(results: Sequence[_Result], alike: Container[tuple[str, int, float
 
 
 def _far(results: Sequence[_Result]) -> Iterator[int]:
-    """Results that are many times each of their neighbours, the same analyte before and after."""
-    ordered = sorted(results, key=lambda result: (result.code, result.day, result.instant or 0, result.at))
+    """Results that are many times each of their neighbours, the same analyte before and after. Stored results of one
+    time are in the order of their values, not in that of the database, so that the same post has the same receipt.
+    """
+    ordered = sorted(results, key=lambda each: (each.code, each.day, each.instant or 0, each.at, each.value))
     for i, result in enumerate(ordered):
         beside = [other.value for other in ordered[max(i - 1, 0) : i] + ordered[i + 1 : i + 2]
                   if other.code == result.code]  # fmt: skip
