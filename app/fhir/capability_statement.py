@@ -177,9 +177,9 @@ _DOCUMENTED = {
     "MedicationRequest": "Stored as an order, which counts only for a person without another record of the drug: the "
     "same drugs, with the intent of an order and without `doNotPerform`. The dose is that of dosageInstruction; the "
     "first day is that of boundsPeriod, else of validityPeriod, else authoredOn; the last day that of boundsPeriod, "
-    "boundsDuration or validityPeriod. An order that has ended needs one. Also status (concept map "
-    "`request-statuses`), authoredOn if it is an instant, identifier; of R5 `medication`, `effectiveDosePeriod` and "
-    "`statusChanged`. What is skipped or left out of a MedicationStatement is so here.",
+    "boundsDuration or validityPeriod. An order that has ended needs one that is not in the future. Also status "
+    "(concept map `request-statuses`), authoredOn if it is an instant, identifier; of R5 `medication`, "
+    "`effectiveDosePeriod` and `statusChanged`. What is skipped or left out of a MedicationStatement is so here.",
     "AdverseEvent": "Stored: events of actuality `actual` with their term (event.text, or the display of the code), "
     "date, severity, seriousness, outcome fatal, and the causality of the suspected entity, by the code systems of R4. "
     "To withdraw an event, DELETE it, because R4 has no status for that; a read then answers 410.",
