@@ -150,9 +150,9 @@ def _repeated(results: Sequence[_Result], alike: Container[tuple[str, int, float
 
 def _far(results: Sequence[_Result]) -> Iterator[int]:
     """Results that are many times each of their neighbours, the same analyte before and after. Stored results of one
-    time are in the order of their values, not in that of the database, so that the same post has the same receipt.
+    time are in the order of their identities, however they were read, so that the same post has the same receipt.
     """
-    ordered = sorted(results, key=lambda each: (each.code, each.day, each.instant or 0, each.at, each.value))
+    ordered = sorted(results, key=lambda each: (each.code, each.day, each.instant or 0, each.at, each.identity))
     for i, result in enumerate(ordered):
         beside = [other.value for other in ordered[max(i - 1, 0) : i] + ordered[i + 1 : i + 2]
                   if other.code == result.code]  # fmt: skip
