@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from cachetools import LRUCache
 
-from app.derive.later_revision import keep_for_later
+from app.derive.later_revision import BYTES_DERIVED, keep_for_later
 from app.store.engine import Database
 from app.store.known_cohorts import KnownCohort
 from app.store.snapshot import StudyAt, erasures_of
@@ -20,8 +20,6 @@ _Key = tuple[str, int, int]
 """A study, its revision, and the instant of this revision: a number may mean another revision after a restore."""
 BYTES_OF_A_WORD = 64
 BYTES_OF_A_PATIENT = 700
-BYTES_DERIVED = 1_300
-"""What is derived of a patient and kept with a cohort, under two protocols with eleven visits."""
 WORDS_LOOKED_AT = 1 << 16
 """The words of a longer column are estimated from about so many of its rows."""
 
@@ -99,8 +97,8 @@ class KeptCohorts:
 
 
 def size_of(cohort: Cohort) -> int:
-    """The size of a cohort in memory in bytes, with an average for texts, for the attributes of a patient, and for what
-    is derived of a patient.
+    """The size of a cohort in memory in bytes, with an average for texts and for the attributes of a patient, and with
+    the most that is kept of what is derived.
     """
     tables = [getattr(cohort, name) for name in TABLES]
     columns: list[np.ndarray] = [getattr(table, part.name) for table in tables for part in fields(table)]

@@ -6,7 +6,7 @@ taken away, as they were before, and added as they are now.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,45 @@ MOST = 64
 """If more patients changed, all are derived again."""
 PROTOCOLS = 4
 """Derivations under so many protocols are kept with a cohort."""
+BYTES_DERIVED = 2_500
+"""For each patient at most so many bytes of derivations are kept with a cohort. All questions about the demonstration
+study need 2,400; a protocol with sixty weeks and ten measures would take 24,000.
+"""
 _WITH_COUNTS = frozenset({"values_sent", "run_in", "ck_undetermined", "ck_draws", "remission_intervals"})
 
 
 def keep(study: DerivedStudy) -> None:
     """Keep what a study has derived with its cohort, also under other protocols, for later studies of this cohort."""
     for each in (study, *study.others):
-        kept = each.given.derived
-        if each.protocol.digest in kept or len(kept) < PROTOCOLS:
-            kept[each.protocol.digest] = each.protocol, each.known(READ)
+        kept, digest = each.given.derived, each.protocol.digest
+        if digest in kept or len(kept) < PROTOCOLS:
+            others = sum(_bytes_of(derived) for other, (_, derived) in tuple(kept.items()) if other != digest)
+            kept[digest] = each.protocol, _within(BYTES_DERIVED * len(each.given) - others, each.known(READ))
+
+
+def _within(most: int, known: Derivations) -> Derivations:
+    """Of these derivations each for which there is room in so many bytes. The others are derived again."""
+    parts: dict[str, dict[Any, Any]] = {"properties": {}, "responses": {}, "visits": {}}
+    for name, kept in parts.items():
+        for key, value in getattr(known, name).items():
+            if (size := _bytes_of(value)) <= most:
+                most -= size
+                kept[key] = value
+    return replace(known, **parts)
+
+
+def _bytes_of(value: Any) -> int:  # noqa: ANN401 - derivations of many types
+    """The bytes of a derivation that grow with the number of patients."""
+    match value:
+        case np.ndarray():
+            return value.nbytes
+        case tuple():
+            return 8 * len(value)
+        case Mapping():
+            return sum(map(_bytes_of, value.values()))
+        case int() | frozenset():
+            return 0
+    return sum(_bytes_of(getattr(value, part.name)) for part in fields(value))
 
 
 def keep_for_later(before: Cohort, after: Cohort) -> None:

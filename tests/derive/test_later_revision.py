@@ -8,14 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, answer, report
-from app.derive.later_revision import MOST, PROTOCOLS, keep, keep_for_later
+from app.derive.later_revision import BYTES_DERIVED, MOST, PROTOCOLS, keep, keep_for_later
 from app.derive.parts import READ
 from app.derive.study import DerivedStudy
+from app.protocol.model import Visits, WeeklyChange
 from app.protocol.presets import MYOSITIS_2026, SEED_2008
 from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from tests.derive.test_parts import WITHOUT_SIMULATION, document
 from tests.repetition import repeats
 from tests.spark.studies import demonstration
+from tests.twin.cohorts import changed as with_parts
 from tests.twin.cohorts import cohorts, protocols
 
 LISTED = Options(patients=True)
@@ -148,3 +150,28 @@ def test_a_cohort_keeps_derivations_under_a_few_protocols_only():
         change = SEED_2008.ck_change.model_copy(update={"after_week": week + 1})
         keep(DerivedStudy(cohort, SEED_2008.model_copy(update={"ck_change": change})))
     assert len(cohort.derived) == PROTOCOLS
+
+
+def arrays(derived):
+    """All arrays of derivations."""
+    if isinstance(derived, np.ndarray):
+        yield derived
+    for each in derived.values() if isinstance(derived, dict) else ():
+        yield from arrays(each)
+    for part in fields(derived) if is_dataclass(derived) else ():
+        yield from arrays(getattr(derived, part.name))
+
+
+def test_what_is_kept_has_a_limit_and_what_is_left_out_is_derived_again():
+    before = demonstration()
+    later = before.with_persons(one("NEW", (-7, 900.0), (0, 800.0), (28, 100.0)))
+    many = [(-4, *range(1, last_week)) for last_week in (60, 59)]
+    asked_under = [with_parts(SEED_2008, visits=Visits(weeks=weeks, tolerance_days=3),
+                              weekly_change=WeeklyChange(weeks=weeks[-4:])) for weeks in many]  # fmt: skip
+    for now in (before, later):
+        keep_for_later(before, now)
+        for protocol in asked_under:
+            for name in ("response-rates", "baseline-table"):
+                assert answer(name, now, protocol, LISTED) == answer(name, replace(now), protocol, LISTED)
+        kept = sum(part.nbytes for _, derived in now.derived.values() for part in arrays(derived))
+        assert 0.8 * BYTES_DERIVED * len(now) < kept <= BYTES_DERIVED * len(now)
