@@ -22,7 +22,7 @@ from app.timeline.cohort import NO_TIME, Cohort, Ints, Piece
 MOST = 64
 """If more patients changed, all are derived again."""
 PROTOCOLS = 4
-"""Derivations under so many protocols are kept with a cohort."""
+"""Derivations under so many protocols are kept with a cohort: those that were asked for last."""
 BYTES_DERIVED = 2_500
 """For each patient at most so many bytes of derivations are kept with a cohort. All questions about the demonstration
 study need 2,400; a protocol with sixty weeks and ten measures would take 24,000.
@@ -31,12 +31,20 @@ _WITH_COUNTS = frozenset({"values_sent", "run_in", "ck_undetermined", "ck_draws"
 
 
 def keep(study: DerivedStudy) -> None:
-    """Keep what a study has derived with its cohort, also under other protocols, for later studies of this cohort."""
-    for each in (study, *study.others):
+    """Keep what a study has derived with its cohort, also under other protocols, for later studies of this cohort. If
+    there is too much, the protocol that was asked about the longest time ago goes first.
+    """
+    for each in (*study.others, study):
         kept, digest = each.given.derived, each.protocol.digest
-        if digest in kept or len(kept) < PROTOCOLS:
-            others = sum(_bytes_of(derived) for other, (_, derived) in tuple(kept.items()) if other != digest)
-            kept[digest] = each.protocol, _within(BYTES_DERIVED * len(each.given) - others, each.known(READ))
+        room = BYTES_DERIVED * len(each.given)
+        known = _within(room, each.known(READ))
+        kept.pop(digest, None)
+        others = {other: _bytes_of(derived) for other, (_, derived) in tuple(kept.items())}
+        while others and (len(others) >= PROTOCOLS or _bytes_of(known) + sum(others.values()) > room):
+            first = next(iter(others))
+            del others[first]
+            kept.pop(first, None)
+        kept[digest] = each.protocol, known
 
 
 def _within(most: int, known: Derivations) -> Derivations:

@@ -149,7 +149,9 @@ def test_a_cohort_keeps_derivations_under_a_few_protocols_only():
     for week in range(PROTOCOLS + 2):
         change = SEED_2008.ck_change.model_copy(update={"after_week": week + 1})
         keep(DerivedStudy(cohort, SEED_2008.model_copy(update={"ck_change": change})))
-    assert len(cohort.derived) == PROTOCOLS
+        assert len(cohort.derived) == min(week + 1, PROTOCOLS)
+    protocols_kept = [protocol.ck_change.after_week for protocol, _ in cohort.derived.values()]
+    assert protocols_kept == [3, 4, 5, 6]
 
 
 def arrays(derived):
@@ -175,3 +177,12 @@ def test_what_is_kept_has_a_limit_and_what_is_left_out_is_derived_again():
                 assert answer(name, now, protocol, LISTED) == answer(name, replace(now), protocol, LISTED)
         kept = sum(part.nbytes for _, derived in now.derived.values() for part in arrays(derived))
         assert 0.8 * BYTES_DERIVED * len(now) < kept <= BYTES_DERIVED * len(now)
+
+
+def test_what_was_asked_last_has_room_whatever_was_asked_before():
+    cohort = demonstration()
+    weeks = (-4, *range(1, 60))
+    large = with_parts(SEED_2008, visits=Visits(weeks=weeks, tolerance_days=3), weekly_change=WeeklyChange(weeks=(1,)))
+    for protocol, size in ((large, 0), (SEED_2008, 30), (large, 30)):
+        answer("baseline-table", cohort, protocol, LISTED)
+        assert len(cohort.derived[protocol.digest][1].visits) > size
