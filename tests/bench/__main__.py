@@ -1,7 +1,6 @@
 """`python -m tests.bench`: every ratio in one run, printed and written to `docs/benchmarks.md`."""
 
 import json
-import os
 import platform
 import sqlite3
 import statistics
@@ -10,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from app.store.migrations import upgrade
+from benchmarks.results import machine
 from tests.bench.bulk import bulk, stream_memory
 from tests.bench.charts import charts
 from tests.bench.cohort import results_only
@@ -101,6 +101,7 @@ def _events(body: bytes) -> str:
 
 
 def _page(rows: list[tuple[str, str, str]]) -> str:
+    told = machine()
     packages = ("fastapi", "uvicorn", "pydantic", "sqlalchemy", "numpy", "scipy", "lifelines", "pandas")
     lines = [
         "# Benchmarks",
@@ -112,7 +113,7 @@ def _page(rows: list[tuple[str, str, str]]) -> str:
         "PySpark there is no row about Spark. `make peers` measures the service beside other software: "
         "`benchmarks/README.md` in the repository.",
         "",
-        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} processors, "
+        f"{told['processor']}, {told['processors']} processors. Python {platform.python_version()}, "
         f"SQLite {sqlite3.sqlite_version}, " + ", ".join(f"{package} {version(package)}" for package in packages) + ".",
         "",
         "| work | against | ratio |",
