@@ -47,14 +47,21 @@ def _derived(size: int) -> tuple[float, int, int, int]:
         made = study_files.write(str(place), _pieces(size), ORIGIN, SEED_2008)
         stored = sum(file.stat().st_size for file in place.iterdir())
         command = [sys.executable, "-m", "app", "derive", "--input", str(place), "-o", f"{name}/report.json"]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=_ENVIRONMENT)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"derive ended with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, made.values_sent["CK"], stored
+        watched = [sys.executable, "-c", _WATCH, *command]
+        told = subprocess.run(watched, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=_ENVIRONMENT, check=True).stdout
+    seconds, kilobytes = told.split()
+    return float(seconds), int(kilobytes) * 1024, made.values_sent["CK"], stored
 
 
+_WATCH = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+"""Runs a command and prints its seconds of CPU and its most kilobytes. Linux counts for a process also what that one
+had which started it, so a small one has to.
+"""
 _ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
 
 
