@@ -166,7 +166,7 @@ def _entry(each: Any, index: int, kind: BundleType, references: References, mess
     return _any_entry(each, index, kind, references, message) if common is None else common
 
 
-def _common_entry(each: Any, index: int, kind: BundleType, references: References, message: Message) -> Entry | None:  # noqa: ANN401
+def _common_entry(each: object, index: int, kind: BundleType, references: References, message: Message) -> Entry | None:
     """The entry of a laboratory result in its most common form that is created; `None` if it has another form or may
     have a fault. It is read here several times faster than by `_any_entry`; both give the same entry.
     """

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.fhir import read_bundle
 from app.fhir.bundle_entries import Reference
 from tests.fhir.fhir_messages import bundle, ck, concept, feed, person
-from tests.fhir.test_read_common_observation import PLACES, RICH, VALUES
+from tests.fhir.test_read_common_observation import PLACES, RICH, VALUES, put_at
 from tests.repetition import repeats
 
 KINDS = ("transaction", "batch", "collection")
@@ -39,14 +39,7 @@ def entry_of(kind, changes=()):
     entry["resource"]["subject"] = {"reference": "Patient/p1", "display": "Planted"}
     if kind != "collection":
         entry["request"] = {"method": "POST", "url": "Observation"}
-    for (*inside, last), value in changes:
-        target = entry
-        try:
-            for step in inside:
-                target = target[step]
-            target[last] = deepcopy(value)
-        except (KeyError, IndexError, TypeError):
-            continue
+    put_at(entry, changes)
     return entry
 
 

@@ -50,9 +50,8 @@ VALUES = st.sampled_from(
 )  # fmt: skip
 
 
-def changed_at(changes):
-    """The rich result with other values at these places, as JSON gives it."""
-    content = deepcopy(RICH)
+def put_at(content, changes):
+    """Put other values at the places that the content has."""
     for (*inside, last), value in changes:
         target = content
         try:
@@ -61,6 +60,12 @@ def changed_at(changes):
             target[last] = deepcopy(value)
         except (KeyError, IndexError, TypeError):
             continue
+
+
+def changed_at(changes):
+    """The rich result with other values at these places, as JSON gives it."""
+    content = deepcopy(RICH)
+    put_at(content, changes)
     return json.loads(json.dumps(content))
 
 
