@@ -1,6 +1,7 @@
 """How a command ends before its end: because a file, a disk or a pipe fails, or because of a signal."""
 
 import errno
+import logging
 import os
 import resource
 import signal
@@ -81,4 +82,6 @@ class Interruption:
     def _note(self, number: int, _: FrameType | None) -> None:
         again, self.asked = self.asked is not None, number
         if again or self.at_once or self.waiting:
+            # A connection that is being put back just now would be reported as an error, with a traceback.
+            logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
             raise SystemExit(self.code)

@@ -24,6 +24,14 @@ from tests.readers.tables import table
 pytestmark = pytest.mark.slow
 MANY = 2_000
 AGAIN = "Run the command again: what is stored is not stored twice."
+STOPPED_WHILE_RESET = """
+import os, signal, sqlalchemy
+from app.bulk.endings import Interruption
+
+engine = sqlalchemy.create_engine("sqlite:///x.db")
+with Interruption(at_once=True), engine.connect():
+    sqlalchemy.event.listen(engine, "reset", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+"""
 
 
 @pytest.fixture
@@ -277,6 +285,12 @@ class TestStopped:
         assert outcome(here, process) == (128 + signal.SIGTERM, "", "")
         assert not output.exists()
         assert not (here.folder / "all.ndjson.part").exists()
+
+    def test_a_command_that_is_stopped_while_a_connection_is_put_back_says_nothing_of_it(self, tmp_path):
+        variables = os.environ | {"PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", STOPPED_WHILE_RESET]
+        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, b"", b"")
 
     def test_the_part_of_an_export_that_was_killed_is_replaced_by_the_next_one(self, here):
         here.run("import", here.write("a.ndjson", lines()), "--study", "trial")
