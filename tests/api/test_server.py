@@ -268,7 +268,7 @@ def test_a_request_that_has_begun_is_finished_before_the_server_stops(sqlite_url
             f"PUT /v1/studies/trial/patients/P1 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n"
         )
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=LONGEST) as connection:
             begin(connection, head)
             connection.sendall(body[:100])
             server.process.send_signal(signal.SIGTERM)
@@ -293,7 +293,7 @@ def test_a_request_that_is_not_finished_in_time_is_refused_when_the_server_stops
         server.run(app.main.create_app(), Settings())
     """
     with running(sqlite_url, "-c", textwrap.dedent(program)) as server:
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=LONGEST) as connection:
             head = "PUT /v1/studies/trial HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             begin(connection, f"{head}Content-Length: 9\r\n")
             connection.sendall(b"{")

@@ -141,7 +141,7 @@ def test_workers_give_the_same_tell_each_other_what_is_stored_and_finish_what_ha
         latest = json.loads(server.ask("GET", DEMO)[1])["revision"]
         followers = []
         for _ in range(6):
-            follower = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+            follower = socket.create_connection(("127.0.0.1", server.port), timeout=LONGEST)
             follower.sendall(f"GET {DEMO}/changes/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             followers.append(follower)
         heard = [until(follower, f"id: {latest}\nretry".encode()) for follower in followers]
@@ -151,7 +151,7 @@ def test_workers_give_the_same_tell_each_other_what_is_stored_and_finish_what_ha
             assert b"event: revision\n" in until(follower, f"id: {latest + 1}\n".encode(), before)
         body = json.dumps([timeline("D1")]).encode()
         head = f"POST {DEMO}/timelines HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=LONGEST) as connection:
             begin(connection, f"{head}Content-Length: {len(body)}\r\n")
             connection.sendall(body[:50])
             began = time.monotonic()
