@@ -1,5 +1,6 @@
 """A service that asks for keys, and clients with keys of each kind."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -70,6 +71,14 @@ def start() -> Iterator[Callable[..., Service]]:
             return Service(running.enter_context(Documented(app, base_url=BASE)))
 
         yield started
+
+
+@pytest.fixture
+def in_the_middle_of_an_hour(monkeypatch) -> None:
+    """The windows of rates begin with the hours of the clock; no test of them may see the end of one."""
+    shift = 1_800 - time.time() % 3_600
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + shift)
 
 
 @pytest.fixture

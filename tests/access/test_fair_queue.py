@@ -53,6 +53,12 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def lose_patience() -> None:
+    """Let everybody who waits lose patience, and everything happen that follows."""
+    await asyncio.sleep(0.1)
+    await settle()
+
+
 @pytest.fixture(autouse=True)
 def _no_moment(monkeypatch) -> None:
     monkeypatch.setattr(fair_queue, "MOMENT", 0)
@@ -140,20 +146,20 @@ def test_a_client_that_has_several_places_makes_room_for_one_that_has_none(monke
         clients = Clients(3, revoking=True)
         for name, study in (("A0", "s"), ("A1", "s"), ("A2", "t")):
             await clients.ask(name, "A", study)
-        await asyncio.sleep(0.1)
+        await lose_patience()
         assert clients.order == ["A0", "A1", "A2"]
         await clients.ask("A3", "A", "u")
-        await asyncio.sleep(0.1)
+        await lose_patience()
         assert clients.order == ["A0", "A1", "A2"]
         await clients.ask("B0", "B", "s")
         await clients.ask("B1", "B", "t")
-        await asyncio.sleep(0.1)
+        await lose_patience()
         assert clients.order[3:] == ["B0"]
         await clients.ask("C", "C", "s")
-        await asyncio.sleep(0.1)
+        await lose_patience()
         assert clients.order[4:] == ["C"]
         await clients.ask("D", "D", "s")
-        await asyncio.sleep(0.1)
+        await lose_patience()
         assert clients.order[5:] == []
         await clients.finish("C")
         await clients.finish("B0")

@@ -8,16 +8,20 @@ from collections import Counter
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from app.access.callers import Scope
+from app.http import authentication
+from app.http import repeated as repeated_requests
 from app.http.repeated import Repetition
 from app.store import migrations, request_counts
 from app.store.audit_trail import AuditTrail
 from app.store.changes import DatabaseChanges
 from app.store.engine import Database
 from app.store.request_counts import Counted
+from app.timeline.times import microseconds
 from tests.access.conftest import now
 
 ROOT = Path(__file__).parents[2]
@@ -135,15 +139,19 @@ def test_a_key_that_another_process_revokes_is_refused_at_once(start, database_u
     assert [client.get(address).status_code for address in (QUESTION, OVERVIEW, "/livez")] == [401] * 3
 
 
-@pytest.mark.slow
-def test_a_key_ends_in_memory_when_it_ends(service, again):
-    ends = datetime.now(UTC) + timedelta(seconds=1.5)
-    client = service.with_key(service.key(expires_at=int(ends.timestamp() * 1e6)))
+def test_a_key_ends_in_memory_when_it_ends(service, again, monkeypatch):
+    ends = datetime.now(UTC) + timedelta(hours=1)
+    client = service.with_key(service.key(expires_at=microseconds(ends)))
     fill(client)
-    again(client, "/livez")
-    while client.get("/livez").status_code == 200:
-        assert datetime.now(UTC) < ends + timedelta(seconds=1)
-    assert datetime.now(UTC) >= ends
+
+    def at(instant):
+        monkeypatch.setattr(authentication, "datetime", SimpleNamespace(now=lambda zone: instant))
+        monkeypatch.setattr(repeated_requests, "time", SimpleNamespace(time_ns=lambda: microseconds(instant) * 1_000))
+
+    at(ends - timedelta(microseconds=1))
+    assert again(client, "/livez").status_code == 200
+    at(ends)
+    assert client.get("/livez").status_code == 401
 
 
 def test_each_answer_from_memory_has_its_row_in_the_audit(service, again, repeated):
@@ -196,6 +204,7 @@ def test_patients_are_not_shown_from_memory_without_a_row(service, again, monkey
     assert client.get(address).status_code == status
 
 
+@pytest.mark.usefixtures("in_the_middle_of_an_hour")
 def test_answers_from_memory_are_counted_by_the_rate(start, url, again, repeated):
     service = start(url, rate="30/hour")
     fill(service.client())

@@ -16,12 +16,7 @@ from app.store.tables import request_counts as counts
 RATE = "20/hour"
 
 
-@pytest.fixture(autouse=True)
-def in_the_middle_of_an_hour(monkeypatch):
-    """Windows begin with the hours of the clock; no test may see the end of one."""
-    shift = 1_800 - time.time() % 3_600
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + shift)
+pytestmark = pytest.mark.usefixtures("in_the_middle_of_an_hour")
 
 
 @pytest.fixture
@@ -94,12 +89,13 @@ def test_each_process_settles_once_a_second_and_not_at_all_without_requests(proc
     monkeypatch.setattr(request_counts, "totals", lambda *_: read.append(1) or {})
     time.sleep(1.2)
     assert settled == read == []
-    until = time.monotonic() + 2.5
-    while time.monotonic() < until:
+    began = time.monotonic()
+    while time.monotonic() < began + 2.5 or not settled:
         processes[0].count("key:a")
         time.sleep(0.01)
-    assert 1 <= len(settled) <= 3
-    assert len(read) <= 3
+    most = (time.monotonic() - began) / SharedCounts.SECONDS + 1
+    assert 1 <= len(settled) <= most
+    assert len(read) <= most
 
 
 def test_the_database_does_not_say_whose_counts_it_has(processes, database, by_hand):
@@ -113,7 +109,7 @@ def test_the_database_does_not_say_whose_counts_it_has(processes, database, by_h
     assert all(len(row.counter) == 16 for row in rows)
     text = b"".join(bytes(row.counter) for row in rows)
     assert b"3f9a1c04" not in text
-    assert b"192" not in text
+    assert b"192.0.2" not in text
 
 
 def test_the_counts_of_the_window_before_are_shared_and_old_ones_are_deleted(processes, database, by_hand, monkeypatch):

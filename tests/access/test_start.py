@@ -11,14 +11,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from tests.api.test_server import here
+from tests.api.test_server import LONGEST, here
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
+ENDED = "the process has ended"
 
 
 @contextmanager
@@ -31,22 +33,24 @@ def process(url: str, *command: str, **settings: str) -> Iterator[list[str]]:
         [sys.executable, *command], cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(iter(started.stdout.readline, "")))
+    reader = threading.Thread(target=lambda: lines.extend(chain(iter(started.stdout.readline, ""), [ENDED])))
     reader.start()
     try:
         yield lines
     finally:
         started.send_signal(signal.SIGTERM)
-        started.wait(60)
+        started.wait(LONGEST)
         reader.join()
         started.stdout.close()
 
 
 def wait_for(lines: list[str], pattern: str) -> re.Match[str]:
-    until = time.monotonic() + 60
+    until = time.monotonic() + LONGEST
     while time.monotonic() < until:
         if found := re.search(pattern, "".join(lines)):
             return found
+        if ENDED in lines:
+            break
         time.sleep(0.02)
     raise AssertionError("".join(lines))
 

@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import re
 import shutil
 import socket
 import sys
@@ -15,24 +16,38 @@ from pathlib import Path
 import pytest
 
 from tests.api.examples import NDJSON, timeline
-from tests.api.test_server import Process, environment, running, started
+from tests.api.test_server import LONGEST, Process, environment, running, started
 from tests.api.test_streaming import joined, many
 
 pytestmark = pytest.mark.slow
+PATIENCE = 3
+"""Seconds that a server with little patience waits for the next part of a body."""
 
 
 @pytest.fixture(scope="module")
 def server(migrated_file, tmp_path_factory) -> Iterator[Process]:
-    """A server with little patience and a study."""
+    """A server with the patience of every day, which no sender here uses up on a busy machine."""
     url = f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('streams') / 'x.db')}"
-    with running(url, BODY_TIMEOUT_SECONDS="1.5", MAX_BODY_BYTES="1000000") as server:
+    with running(url, MAX_BODY_BYTES="1000000") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hurried(migrated_file, tmp_path_factory) -> Iterator[Process]:
+    """A server with little patience, for what happens when it ends."""
+    url = f"sqlite:///{shutil.copy(migrated_file, tmp_path_factory.mktemp('hurried') / 'x.db')}"
+    with running(url, BODY_TIMEOUT_SECONDS=str(PATIENCE)) as server:
         yield server
 
 
 @pytest.fixture
 def home(server, request) -> str:
     """A study of the test's own."""
-    home = f"/v1/studies/{abs(hash(request.node.name))}"
+    return begun(server, f"/v1/studies/{abs(hash(request.node.name))}")
+
+
+def begun(server: Process, home: str) -> str:
+    """The address of a study, which is declared."""
     assert server.ask("PUT", home, {"name": "T", "protocol": "seed-2008"})[0] == 201
     return home
 
@@ -76,9 +91,18 @@ class Sender:
         return [json.loads(line) for line in lines if line[:1] == b"{" and line[-1:] == b"}"]
 
 
+ENDED = r"POST route=(\S+ status=\d+)"
+"""The line of the log at the end of a post."""
+
+
+def posted(server: Process) -> int:
+    """How many posts the log has."""
+    return len(re.findall(ENDED, "".join(server.lines)))
+
+
 @contextmanager
 def sending(server: Process, home: str, query: str = "") -> Iterator[Sender]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LONGEST) as connection:
         yield Sender(connection, home, query)
 
 
@@ -98,12 +122,12 @@ def test_a_trickling_sender_gets_each_answer_while_it_sends(server, home):
 @pytest.mark.parametrize(("count", "cut"), [(1, -20), (5, -1), (230, -20), (230, -1)])
 def test_a_broken_stream_stores_exactly_the_lines_that_were_acknowledged(server, home, count, cut):
     """A cut before the line break leaves a whole document behind, of which nobody can know that it is whole."""
+    before = posted(server)
     with sending(server, home) as sender:
         sender.send(many(count) + many(1, 9000)[:cut])
         answered = sender.outcomes(count)
         assert [each["status"] for each in answered] == ["created"] * count
-    server.wait_for(r"POST route=/v1/studies/{study}/timelines status=200")
-    time.sleep(0.1)
+    assert server.wait_for(ENDED, before + 1)[1] == "/v1/studies/{study}/timelines status=200"
     assert stored(server, home) == [each["patient"] for each in answered] == [f"P{n:04}" for n in range(count)]
     assert server.ask("POST", f"{home}/timelines", [])[0] == 200
 
@@ -138,11 +162,6 @@ def rehearsing(migrated_file, tmp_path_factory) -> Iterator[tuple[Process, Path]
         yield server, folder
 
 
-def posted(server: Process) -> int:
-    """How many posts the log has."""
-    return "".join(server.lines).count("POST route=")
-
-
 @pytest.mark.parametrize("cut", [5_000, 20_001])
 def test_a_rehearsal_that_is_cut_stores_nothing_and_leaves_nothing_on_the_disk(rehearsing, cut):
     server, folder = rehearsing
@@ -153,8 +172,8 @@ def test_a_rehearsal_that_is_cut_stores_nothing_and_leaves_nothing_on_the_disk(r
         rehearsed = many(400)[:cut].count(b"\n")
         assert [each["status"] for each in sender.outcomes(rehearsed)] == ["created"] * rehearsed
         assert list(folder.glob("myoresponse-rehearsed-*"))
-    assert server.wait_for("POST route=(.*) status", before + 1)[1] == "/v1/studies/{study}/timelines"
-    for _ in range(50):
+    assert server.wait_for(ENDED, before + 1)[1].startswith("/v1/studies/{study}/timelines ")
+    for _ in range(300):
         if not list(folder.iterdir()):
             break
         time.sleep(0.1)
@@ -176,11 +195,11 @@ def test_a_body_that_is_cut_in_a_rehearsal_leaves_nothing(rehearsing, path, kind
     server, folder = rehearsing
     home, before = f"/v1/studies/{path.rpartition('/')[2]}", posted(server)
     assert server.ask("PUT", home, {"name": "T", "protocol": "seed-2008"})[0] == 201
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LONGEST) as connection:
         head = f"POST {path}?rehearse=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
         connection.sendall(head.encode() + b"Content-Length: 1000\r\n\r\nMSH|^~")
         time.sleep(0.5)
-    server.wait_for("POST route=", before + 1)
+    server.wait_for(ENDED, before + 1)
     assert list(folder.iterdir()) == []
     assert json.loads(server.ask("GET", home)[1])["revision"] == 0
     assert "Traceback" not in "".join(server.lines)
@@ -188,9 +207,10 @@ def test_a_body_that_is_cut_in_a_rehearsal_leaves_nothing(rehearsing, path, kind
 
 def test_a_client_that_leaves_at_any_moment_leaves_a_prefix_of_its_lines_and_no_part_of_one(server, home):
     for cut in (1, 40, 150, 5_000, 20_001, 33_333):
+        before = posted(server)
         with sending(server, home) as sender:
             sender.send(many(400)[:cut])
-        time.sleep(0.05)
+        server.wait_for(ENDED, before + 1)
         kept = stored(server, home)
         assert kept == [f"P{n:04}" for n in range(len(kept))]
         assert len(kept) <= many(400)[:cut].count(b"\n")
@@ -198,29 +218,33 @@ def test_a_client_that_leaves_at_any_moment_leaves_a_prefix_of_its_lines_and_no_
     assert "event=failure" not in "".join(server.lines)
 
 
-def test_a_stall_ends_the_stream_after_the_stored_lines_were_answered(server, home):
-    with sending(server, home) as sender:
-        sender.send(many(2) + b'{"pat')
+def test_a_stall_ends_the_stream_after_the_stored_lines_were_answered(hurried):
+    home = begun(hurried, "/v1/studies/stalled")
+    with sending(hurried, home) as sender:
         began = time.monotonic()
+        sender.send(many(2) + b'{"pat')
         received = sender.rest()
-        assert 1 < time.monotonic() - began < 10
+        assert 0.9 * PATIENCE < time.monotonic() - began < PATIENCE + 10
     assert [each["status"] for each in sender.read()] == ["created"] * 2
     assert not received.endswith(b"0\r\n\r\n")
-    server.wait_for("event=stream broken=body-timeout lines=2")
-    assert stored(server, home) == ["P0000", "P0001"]
+    hurried.wait_for("event=stream broken=body-timeout lines=2")
+    assert stored(hurried, home) == ["P0000", "P0001"]
 
 
-def test_a_slow_but_steady_sender_is_not_cut_off(server, home):
-    with sending(server, home) as sender:
-        for n in range(4):
+def test_a_slow_but_steady_sender_is_not_cut_off(hurried):
+    """Each part comes long before the patience of the server ends, the whole after it."""
+    with sending(hurried, begun(hurried, "/v1/studies/steady")) as sender:
+        began = time.monotonic()
+        for n in range(8):
             sender.send(many(1, n))
-            time.sleep(1)
+            time.sleep(PATIENCE / 6)
+        assert time.monotonic() - began > PATIENCE
         sender.send(b"")
-        assert sender.outcomes(5)[-1]["counts"] == {"created": 4}
+        assert sender.outcomes(9)[-1]["counts"] == {"created": 8}
 
 
-def test_a_body_that_never_begins_is_a_timeout(server, home):
-    with sending(server, home) as sender:
+def test_a_body_that_never_begins_is_a_timeout(hurried):
+    with sending(hurried, begun(hurried, "/v1/studies/never")) as sender:
         assert sender.rest().startswith(b"HTTP/1.1 408")
 
 
@@ -230,7 +254,7 @@ def test_a_client_that_sends_all_before_it_reads_is_not_waited_for(server, home)
     results = [{"code": "CK", "time": day, "value": 900, "unit": "U/L"} for day in days]
     long = json.dumps({"patient": {"id": "P1"}, "labs": results}).encode() + b"\n"
     body = long * 600 + (b" " * 900_000 + b"\n") * 20 + many(1)
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LONGEST)
     connection.connect()
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     connection.request("POST", f"{home}/timelines?receipt=full", body, NDJSON)
@@ -246,7 +270,7 @@ def test_two_streams_into_one_study_are_both_stored(server, home):
     ended = []
 
     def send(first: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LONGEST)
         connection.request("POST", f"{home}/timelines", many(150, first), NDJSON)
         ended.append(json.loads(connection.getresponse().read().splitlines()[-1]))
         connection.close()
@@ -260,21 +284,23 @@ def test_two_streams_into_one_study_are_both_stored(server, home):
     assert len(stored(server, home)) == 300
 
 
-def test_a_patient_is_nowhere_in_the_log_of_a_stream(server, home):
-    with sending(server, home) as sender:
+def test_a_patient_is_nowhere_in_the_log_of_a_stream(hurried):
+    before = posted(hurried)
+    with sending(hurried, begun(hurried, "/v1/studies/logged")) as sender:
         sender.send(joined(timeline("SECRET-1"), {"patient": {"id": "SECRET 2"}}) + b"SECRET-3")
         sender.outcomes(2)
         sender.rest()
-    assert "SECRET" not in "".join(server.lines)
+    hurried.wait_for(ENDED, before + 1)
+    assert "SECRET" not in "".join(hurried.lines)
 
 
 def test_a_client_that_does_not_read_stops_the_stream_and_learns_what_was_stored(sqlite_url):
-    with running(sqlite_url, BODY_TIMEOUT_SECONDS="1", MAX_SPOOL_BYTES="20000") as server:
+    with running(sqlite_url, BODY_TIMEOUT_SECONDS=str(PATIENCE), MAX_SPOOL_BYTES="20000") as server:
         home = "/v1/studies/trial"
         server.ask("PUT", home, {"name": "T", "protocol": "seed-2008"})
         with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before the window is agreed on
-            connection.settimeout(20)
+            connection.settimeout(LONGEST)
             connection.connect(("127.0.0.1", server.port))
             sender = Sender(connection, home, "?receipt=full")
             days = [f"2005-{month:02}-{day:02}" for month in range(1, 5) for day in range(1, 29)]

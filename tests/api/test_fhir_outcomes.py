@@ -103,12 +103,13 @@ def test_places_are_written_as_fhir_does():
 
 def test_nothing_that_names_a_person_reaches_the_file(serve, sqlite_url):
     facade = Facade(serve(sqlite_url, pseudonym_secret=SECRET))
-    planted = ["Qvortrup", "MRNQ991", "ACCQ992", "1953-05-06", "0790011", "OBSQ993", "PATQ994", "Parkvej", "NOTEQ995"]
+    planted = ["Qvortrup", "MRNQ991", "ACCQ992", "1953-05-06", "079001199553", "OBSQ993", "PATQ994", "Parkvej",
+               "NOTEQ995"]  # fmt: skip
     person = patient(
         "MRNQ991",
         id="PATQ994",
         name=[{"family": "Qvortrup"}],
-        telecom=[{"system": "phone", "value": "0790011"}],
+        telecom=[{"system": "phone", "value": "079001199553"}],
         address=[{"line": ["Parkvej 3"]}],
     )
     assert facade.put(person).status_code == 201

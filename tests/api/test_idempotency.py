@@ -250,16 +250,18 @@ def test_the_erasure_of_a_person_deletes_the_answers_about_them(anywhere):
 
 def test_an_erasure_with_a_key_is_done_leaves_no_byte_and_is_answered_again(client, tmp_path):
     home = fill(client, 2)
+    assert client.put(f"{home}/patients/REMEMBERME", json=timeline("REMEMBERME")).status_code == 201
     client.get(f"{home}/analyses/response-rates")
-    address = f"{home}/patients/P00?erase=true"
+    assert any(b"REMEMBERME" in file.read_bytes() for file in tmp_path.glob("x.db*"))
+    address = f"{home}/patients/REMEMBERME?erase=true"
     answered = [send(client, "DELETE", address), send(client, "DELETE", address)]
     assert [(each.status_code, each.headers.get("idempotent-replayed")) for each in answered] == [
         (204, None),
         (204, "true"),
     ]
-    assert client.get(f"{home}/patients/P00").status_code == 410
+    assert client.get(f"{home}/patients/REMEMBERME").status_code == 410
     assert client.app_state["app_state"].answers.size == 0
-    assert all(b"P00" not in file.read_bytes() for file in tmp_path.glob("x.db*"))
+    assert all(b"REMEMBERME" not in file.read_bytes() for file in tmp_path.glob("x.db*"))
 
 
 def test_neither_the_key_nor_the_request_can_be_read_from_the_database(client, tmp_path):

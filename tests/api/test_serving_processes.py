@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.examples import timeline
-from tests.api.test_server import ROOT, STOPPED, Process, environment, running, with_demo
+from tests.api.test_server import LONGEST, ROOT, STOPPED, Process, begin, environment, running, with_demo
 
 pytestmark = pytest.mark.slow
 DEMO = "/v1/studies/demo"
@@ -79,7 +79,7 @@ def test_an_address_that_is_taken_is_said_in_a_line(sqlite_url):
         port = taken.getsockname()[1]
         ended = subprocess.run(
             [sys.executable, "-m", "app", "serve", "--workers", "2", "--port", str(port)],
-            cwd=ROOT, env=environment(sqlite_url), capture_output=True, text=True, timeout=60, check=False,
+            cwd=ROOT, env=environment(sqlite_url), capture_output=True, text=True, timeout=LONGEST, check=False,
         )  # fmt: skip
     assert ended.returncode == 3
     assert ended.stderr.strip().endswith("ddress already in use.")
@@ -102,21 +102,17 @@ def test_an_erasure_in_one_process_reaches_the_answers_that_another_one_keeps(se
 
 def test_a_bare_uvicorn_serves_local_programs_only_and_logs_no_patient(sqlite_url):
     with_demo(sqlite_url)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--port", str(port)],
+        [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--port", "0"],
         cwd=ROOT, env=environment(sqlite_url), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+    begun = ""
     try:
-        until = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                assert time.monotonic() < until
-                time.sleep(0.1)
+        while (listening := re.search(r"Uvicorn running on http://127\.0\.0\.1:(\d+)", begun)) is None:
+            line = server.stdout.readline()
+            assert line, begun
+            begun += line
+        port = int(listening[1])
 
         def raw(path: str, *headers: str) -> bytes:
             lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", *headers, "Connection: close", "", ""]
@@ -129,8 +125,7 @@ def test_a_bare_uvicorn_serves_local_programs_only_and_logs_no_patient(sqlite_ur
         assert raw("/v1/studies/demo%2Fpatients%2FP01").startswith(b"HTTP/1.1 400")
     finally:
         server.terminate()
-        written = server.communicate(timeout=60)[0]
-    assert re.search(r"Uvicorn running", written)
+        written = begun + server.communicate(timeout=LONGEST)[0]
     assert "P01" not in written
 
 
@@ -146,7 +141,7 @@ def test_workers_give_the_same_tell_each_other_what_is_stored_and_finish_what_ha
         latest = json.loads(server.ask("GET", DEMO)[1])["revision"]
         followers = []
         for _ in range(6):
-            follower = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+            follower = socket.create_connection(("127.0.0.1", server.port), timeout=LONGEST)
             follower.sendall(f"GET {DEMO}/changes/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             followers.append(follower)
         heard = [until(follower, f"id: {latest}\nretry".encode()) for follower in followers]
@@ -156,9 +151,9 @@ def test_workers_give_the_same_tell_each_other_what_is_stored_and_finish_what_ha
             assert b"event: revision\n" in until(follower, f"id: {latest + 1}\n".encode(), before)
         body = json.dumps([timeline("D1")]).encode()
         head = f"POST {DEMO}/timelines HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:50])
-            time.sleep(0.5)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=LONGEST) as connection:
+            begin(connection, f"{head}Content-Length: {len(body)}\r\n")
+            connection.sendall(body[:50])
             began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             for follower in followers:

@@ -74,6 +74,7 @@ def test_the_page_that_adds_data_lists_what_may_be_the_same_with_the_form(opened
     section.get_by_role("button", name="They are the same").last.click()
     page.get_by_role("heading", name="The two facts are the same").wait_for()
     menu(page, "Add data")
+    page.get_by_role("heading", name="Add data").wait_for()
     assert section.get_by_role("heading", level=3).all_inner_texts() == ["prednisolone of P01"]
     rows = section.get_by_role("group", name="The two facts of item 1").get_by_role("row")
     assert [words_of(rows.nth(i))[:26] for i in (1, 2)] == ["2005-01-01 Drug prednisolo"] * 2

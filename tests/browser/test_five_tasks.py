@@ -59,6 +59,7 @@ def test_why_a_patient_is_left_out_is_found_for_all_and_for_one(demo):
 
 def test_the_report_is_printed(demo):
     menu(demo, "Report")
+    demo.wait_for_url("**/report.html*")
     demo.evaluate("window.print = () => { window.printed = true }")
     demo.get_by_role("button", name="Print this page").click()
     assert demo.evaluate("window.printed")

@@ -27,6 +27,7 @@ from app.store.revisions import list_revisions
 from app.store.studies import FeedDefinition, StudyDeclaration, put_study
 from app.store.tables import SCHEMA_REVISION
 from app.store.timelines import document
+from tests.api.test_server import LONGEST
 from tests.hl7v2.conftest import WAIT, Sender
 from tests.trust.opened import opened
 
@@ -104,7 +105,7 @@ class Place:
             env=self.variables(**settings),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LONGEST,
             check=False,
         )
 
@@ -115,27 +116,35 @@ class Process:
     def __init__(self, command, variables):
         pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=variables, **pipe)
-        self.lines, self._changed = [], threading.Condition()
+        self.lines, self._changed, self._ends = [], threading.Condition(), False
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        self.port = int(self.wait_for(r"MLLP on 127\.0\.0\.1:(\d+) for study ward7\n")[1])
+        try:
+            self.port = int(self.wait_for(r"MLLP on 127\.0\.0\.1:(\d+) for study ward7\n")[1])
+        except BaseException:
+            self.close()
+            raise
 
     def _read(self):
         for line in iter(self.process.stdout.readline, ""):
             with self._changed:
                 self.lines.append(line)
                 self._changed.notify_all()
+        with self._changed:
+            self._ends = True
+            self._changed.notify_all()
 
     def wait_for(self, pattern):
         """The first match in what it writes."""
         with self._changed:
-            found = self._changed.wait_for(lambda: re.search(pattern, "".join(self.lines)), timeout=60)
+            self._changed.wait_for(lambda: self._ends or re.search(pattern, "".join(self.lines)), LONGEST)
+            found = re.search(pattern, "".join(self.lines))
         assert found, "".join(self.lines)
         return found
 
     def ended(self):
         """Its exit code and all that it wrote, after it was asked to end."""
-        code = self.process.wait(timeout=60)
+        code = self.process.wait(timeout=LONGEST)
         self._reader.join()
         return code, "".join(self.lines)
 

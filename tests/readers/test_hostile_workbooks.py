@@ -264,9 +264,9 @@ def test_very_many_names_in_one_part_are_refused_in_little_memory():
 
 @pytest.mark.parametrize("code", ["[" * 300_000, "0," * 150_000, "0[h" * 100_000])
 def test_a_long_number_format_takes_no_time_and_makes_its_cells_unclear(code):
-    begun = time.monotonic()
+    begun = time.process_time()
     assert codes(workbook(row("a"), row(number(1, s=1)), **{STYLES: styles(code)})) == ["unclear_cell"]
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_a_chart_is_no_table():

@@ -167,14 +167,16 @@ def test_a_number_that_is_lost_is_found_wherever_it_is_in_a_large_body(monkeypat
 
 
 def test_large_bodies_are_read_one_after_the_other(monkeypatch):
-    begun, go_on = threading.Barrier(2), threading.Event()
+    begun, both = threading.Barrier(2), threading.Event()
     running: list[int] = []
     together: list[int] = []
 
     def checked(body: bytes) -> None:
         running.append(len(body))
         together.append(len(running))
-        go_on.wait(0.05)
+        if len(running) == 2:
+            both.set()
+        both.wait(0.05 if len(body) > 1_000_000 else 30)  # a large one never sees the other
         running.remove(len(body))
 
     def read(size: int) -> None:
@@ -184,6 +186,7 @@ def test_large_bodies_are_read_one_after_the_other(monkeypatch):
     monkeypatch.setattr(faults, "_checked", checked)
     for size, most in ((2_000_000, 1), (10, 2)):
         together.clear()
+        both.clear()
         threads = [threading.Thread(target=read, args=(size + n,)) for n in range(2)]
         for thread in threads:
             thread.start()

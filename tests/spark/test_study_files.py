@@ -221,14 +221,14 @@ def test_a_machine_with_another_version_derives_nothing(files):
 
 def test_missing_java_and_a_silent_master_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(spark_engine, "find_spec", lambda _: True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "java").touch(mode=0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(NoEngine, match=f"no Spark master answers at spark://127.0.0.1:{port}"):
-        spark_engine.require_engine(f"spark://127.0.0.1:{port}")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # it does not listen, and nobody else can
+        master = f"spark://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(NoEngine, match=f"no Spark master answers at {master}"):
+            spark_engine.require_engine(master)
     (tmp_path / "bin" / "java").unlink()
     with pytest.raises(NoEngine, match="Java 17"):
         spark_engine.require_engine(None)

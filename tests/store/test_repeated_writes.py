@@ -1,6 +1,7 @@
 """Writes that PostgreSQL undoes, because two transactions wait for each other or could not run one after the other."""
 
 import threading
+import time
 
 import pytest
 from fastapi.testclient import TestClient
@@ -96,9 +97,12 @@ def test_of_two_transactions_that_wait_for_each_other_the_one_of_the_service_is_
         connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
         connection.exec_driver_sql("LOCK TABLE lab_results IN SHARE MODE")
         posting.start()
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        while not connection.exec_driver_sql(waiting).scalar_one():
-            pass
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        while not connection.exec_driver_sql(waiting).scalar_one():  # a transaction sees one state of the activity
+            connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
+            time.sleep(0.01)
         connection.exec_driver_sql("SELECT * FROM studies FOR UPDATE")
     posting.join()
     assert [answer.status_code for answer in answers] == [201]

@@ -4,7 +4,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import queue
 import random
 import sys
 import threading
@@ -13,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import partial
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -620,17 +621,24 @@ class Said:
 # --- several processes ------------------------------------------------------------------------------------------------
 
 
-def other_process(url: str, folder: Path, study: str, told: multiprocessing.Queue) -> None:
+def other_process(url: str, folder: Path, study: str, told: Connection) -> None:
     """Ask without a kept cohort and write the segment, again and again; tell what is found."""
     cohort_batches.PERSONS, segments.RENEW = 2, 10**6
     keys = LedgerKeys(folder / "secret")
     database = Database(url, keys=keys)
     database.segments = Segments(folder / "segments", keys, least_rows=0)
-    database.segments.say = lambda *line: told.put((os.getpid(), line_of(*line), ""))
+    database.segments.say = lambda *line: told.send((os.getpid(), line_of(*line), ""))
     while True:
         with study_at(database, study) as snapshot:
             revision = snapshot.revision
-        told.put((os.getpid(), revision, asked(database, study, revision).digest))
+        told.send((os.getpid(), revision, asked(database, study, revision).digest))
+
+
+def all_of(told: Connection) -> Iterator[tuple[int, Any, str]]:
+    """What a process has told until now. One that was killed while it told something has not told it."""
+    with suppress(EOFError, OSError):
+        while told.poll():
+            yield told.recv()
 
 
 @pytest.mark.slow
@@ -645,31 +653,37 @@ def test_processes_share_segments_while_others_write_them_and_are_killed(databas
     fill(database, "trial")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["app.analyses", "app.store.segments", "pyarrow"])
-    told, chance = context.Queue(), random.Random(1)
+    chance = random.Random(1)
 
-    def begin():
-        process = context.Process(target=other_process, args=(database_url, tmp_path, "trial", told), daemon=True)
+    def begin() -> tuple[Any, Connection]:
+        """A process, and what it tells. Each has its own pipe: who is killed may hold the lock of a common queue."""
+        told, tells = context.Pipe(duplex=False)
+        process = context.Process(target=other_process, args=(database_url, tmp_path, "trial", tells), daemon=True)
         process.start()
-        return process
+        tells.close()
+        return process, told
 
     others, found, revision = [begin() for _ in range(2)], [], 12
     for _ in range(repeats(8, 80)):
-        found.append(told.get(timeout=60))
+        ready = wait([told for _, told in others], timeout=300)  # a busy machine starts a process in a minute or two
+        assert ready, "nobody tells anything"
+        assert all(other.is_alive() for other, _ in others)
         time.sleep(chance.uniform(0, 0.1))
-        if killed and found[-1][0] in {other.pid for other in others}:
-            [ended] = [other for other in others if other.pid == found[-1][0]]
-            ended.kill()
-            ended.join()
+        if killed:
+            [ended] = [other for other in others if other[1] is ready[0]]
+            ended[0].kill()
+            ended[0].join()
             others = [*(other for other in others if other is not ended), begin()]
+            found += all_of(ended[1])
+        for _, told in others:
+            found += all_of(told)
         post(database, "trial", timeline(f"P{chance.randrange(14):02d}", ck(f"late-{revision}", revision)))
         revision += 1
         assert_same(asked(database, "trial"), columns(database, "trial", revision))
-    for other in others:
+    for other, told in others:
         other.kill()
         other.join()
-    with suppress(queue.Empty):
-        while True:
-            found.append(told.get(timeout=0.2))
+        found += all_of(told)
     assert [said for _, said, _ in found if isinstance(said, str)] == []
     digests = {at: columns(database, "trial", at).digest for _, at, _ in found}
     assert {(at, digest) for _, at, digest in found} == set(digests.items())

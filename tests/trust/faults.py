@@ -9,7 +9,8 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from tests.api.examples import events, lab
 from tests.api.test_server import Process, running
@@ -99,6 +100,14 @@ def _post(server: Process, patient: str) -> tuple[int, dict]:
     return status, json.loads(body)
 
 
+def _is_traced(server: Process, tracer: int) -> bool:
+    """Whether every thread of the server is traced by this process."""
+    with suppress(OSError):  # a thread may end meanwhile
+        threads = Path(f"/proc/{server.process.pid}/task").iterdir()
+        return all(f"TracerPid:\t{tracer}\n" in (thread / "status").read_text() for thread in threads)
+    return False
+
+
 @contextmanager
 def _failing(server: Process, error: str) -> Iterator[None]:
     """Every write to a file of the server gives an error."""
@@ -108,8 +117,10 @@ def _failing(server: Process, error: str) -> Iterator[None]:
          "-o", "/dev/null", "-p", str(server.process.pid)],
         stderr=subprocess.DEVNULL,
     ) as tracer:  # fmt: skip
-        time.sleep(0.5)
         try:
+            while not _is_traced(server, tracer.pid):
+                assert tracer.poll() is None, "the server is not traced"
+                time.sleep(0.01)
             yield
         finally:
             tracer.terminate()

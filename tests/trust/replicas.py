@@ -28,7 +28,7 @@ from app.store.engine import Database
 from app.store.verification import verify_database
 from app.timeline.times import microseconds
 from tests.api.examples import events, lab
-from tests.api.test_server import STOPPED, Process, running
+from tests.api.test_server import STOPPED, Process, begin, running
 from tests.trust.figures import Figure
 from tests.trust.ground import postgres
 from tests.trust.opened import opened
@@ -372,7 +372,6 @@ def _stop(load: Load, replicas: Replicas, place: int, *, again: bool) -> float:
     patient = uuid.uuid4().hex
     path, body, key = post_of(patient)
     with _sent(replicas.ports[place], path, body, key) as (connection, rest):
-        time.sleep(0.3)
         began = time.monotonic()
         process = replicas.processes[place].process
         process.send_signal(signal.SIGTERM)
@@ -391,12 +390,13 @@ def _stop(load: Load, replicas: Replicas, place: int, *, again: bool) -> float:
 
 @contextmanager
 def _sent(port: int, path: str, body: object, key: dict[str, str]) -> Iterator[tuple[socket.socket, bytes]]:
-    """A connection on which half of a request was sent, and the rest of it."""
+    """A connection on which half of a request was sent, with which the process has begun, and the rest of it."""
     content = json.dumps(body).encode()
     lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in key.items()] + [f"Content-Length: {len(content)}", "", ""]
+    lines += [f"{name}: {value}" for name, value in key.items()] + [f"Content-Length: {len(content)}", ""]
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        connection.sendall("\r\n".join(lines).encode() + content[:20])
+        begin(connection, "\r\n".join(lines))
+        connection.sendall(content[:20])
         yield connection, content[20:]
 
 
@@ -425,6 +425,8 @@ def _sessions(database: Database, ports: list[int], wanted: bool) -> None:
 
 def _rates(database: Database, replicas: Replicas) -> tuple[dict[str, str], list[Figure]]:
     """A key sends to each process. Once each knows of the others, none lets it send more than what it says is left."""
+    if (left_of_the_hour := 3_600 - time.time() % 3_600) < 120:
+        time.sleep(left_of_the_hour)  # the windows of rates begin with the hours of the clock
     key = ApiKeys(database).create("rate", ALL_SCOPES, now=microseconds(datetime.now(UTC)))
     bearer = {"Authorization": f"Bearer {key.text}"}
     ports, served = replicas.ports, 0
