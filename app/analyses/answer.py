@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 from typing_extensions import TypeAliasType
 
 from app.analyses.multiplicity import in_one_sentence
+from app.analyses.undecided_facts import DAY_0_AND_RESCUE, UNDECIDED_CAVEATS, undecided_codes
 from app.derive.groupings import group_values
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.study import DerivedStudy
@@ -37,6 +38,7 @@ from app.protocol.endpoints import ResponseRule
 from app.protocol.model import Protocol
 from app.protocol.parts import BY_ALL, BY_COURSE, Part
 from app.timeline.cohort import Bools
+from app.timeline.same_facts import PairKind
 
 By = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 """`diagnosis`, `sex`, `age_band`, `laboratory`, for some questions `course`, or an attribute of the protocol."""
@@ -96,6 +98,7 @@ CAVEATS: dict[str, str] = {
     "dose_is_a_decision": "Doses were decided by physicians who knew the treatment: a lower dose may follow a plan and "
     "not the disease.",
     "missing_at_random": "The model assumes that whether a value is missing depends on the values seen only.",
+    **UNDECIDED_CAVEATS,
 }
 
 
@@ -607,6 +610,7 @@ def shared_part(
     basis: Basis,
     caveats_of: CaveatsOf,
     adjusted_over: str | None = None,
+    depends_on: Sequence[PairKind] = DAY_0_AND_RESCUE,
 ) -> dict[str, Any]:
     """The fields that every answer has: those of `Answer`."""
     definition = () if basis.definition is None else (basis.definition,)
@@ -631,7 +635,7 @@ def shared_part(
             )
         ),
         "claims": claims,
-        "caveats": caveats_of(whole, codes),
+        "caveats": caveats_of(whole, (*codes, *undecided_codes(whole.study, depends_on))),
     }
 
 
@@ -658,11 +662,11 @@ def _of_group(findings: Findings, group: dict[str, str | None] | None) -> Findin
 class Question:
     """One question: its name in the address, its title, the type of its answer, and the functions that answer it.
 
-    `find` answers it for one (sub)group, and `basis` gives what the answer says once. A question that
-    `compares_groups` is answered once for the whole study and forms the subgroups itself. One that is `by_course` can
-    be answered for each number of a course. `options_type` has the common options and those of this question. The
-    report answers the questions that are `in_report`. `adjusted_over` names the p values
-    that are adjusted together.
+    `find` answers it for one (sub)group, and `basis` gives what the answer says once. A question that `compares_groups`
+    is answered once for the whole study and forms the subgroups itself. One that is `by_course` can be answered for
+    each number of a course. `options_type` has the common options and those of this question. The report answers those
+    `in_report`. `adjusted_over` names the p values that are adjusted together. Where facts of the kinds that it
+    `depends_on` may be one, the answer has a caveat.
     """
 
     name: str
@@ -675,6 +679,7 @@ class Question:
     compares_groups: bool = False
     by_course: bool = False
     adjusted_over: str | None = None
+    depends_on: tuple[PairKind, ...] = DAY_0_AND_RESCUE
 
     def ask(self, study: DerivedStudy, options: Options, caveats_of: CaveatsOf) -> Answer:
         """The answer: the rows of all groups in order, and the shared part."""
@@ -684,7 +689,8 @@ class Question:
         contexts = [whole] if self.compares_groups else list(whole.subgroups())
         findings = [_of_group(self.find(context), context.group) for context in contexts]
         basis = self.basis(whole)
-        parts = shared_part(self.name, whole, findings, basis, caveats_of, self.adjusted_over) | dict(basis.fields)
+        given = (self.adjusted_over, self.depends_on)
+        parts = shared_part(self.name, whole, findings, basis, caveats_of, *given) | dict(basis.fields)
         for group in findings:
             parts |= group.fields
         rows: dict[str, Any] = {name: [] for name in self.answer_type.model_fields if name not in parts}

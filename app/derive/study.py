@@ -43,12 +43,14 @@ from app.derive.rescue_treatment import Outcomes, Rescues, earlier, outcomes, re
 from app.derive.response import ResponseVerdicts, RuleInput, judged_rows, response
 from app.derive.run_in import RunIn, run_in
 from app.derive.steroid_doses import Dosing, dosing
+from app.derive.undecided_pairs import undecided_pairs
 from app.derive.visit_values import VisitValues, visit_values
 from app.derive.visits import judged_days, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule, general_form
 from app.protocol.improvement import Composite, judged_weeks
 from app.protocol.model import Protocol
 from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints
+from app.timeline.same_facts import PairKind
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
 
@@ -361,6 +363,10 @@ class DerivedStudy:
         table = self.cohort.medications
         treated = self.exposure.treated[table.patient]
         return order_counts(self.cohort, treated & is_glucocorticoid(table.drug) if steroids else treated)
+
+    def undecided(self, kind: PairKind) -> Ints:
+        """How many pairs of facts of each patient count twice here until a person decides whether they are one."""
+        return undecided_pairs(self.cohort, self.exposure, self.protocol.treatment, kind)
 
     @property
     def dosing_of_values(self) -> Dosing:

@@ -25,8 +25,9 @@ from app.store.fact_tables import FACT_TABLES, LATEST, shown, stands_at
 from app.store.fates import Fate
 from app.store.queries import Query, filled, listed, listed_names
 from app.store.revision_builder import PatientState, RevisionBuilder
+from app.store.standing_facts import asserted_facts
 from app.store.tables import patient_attributes, patients, revisions
-from app.store.timelines import asserted_facts, attributes_of_keys, fact_document, merged_records, zone_at
+from app.store.timelines import attributes_of_keys, fact_document, merged_records, zone_at
 from app.store.worklist import SetAside, Worklist
 from app.timeline.facts import FACT_TYPES, AnyFact, AttributeFact
 from app.timeline.merged_records import MERGED_INTO, stated_as_one

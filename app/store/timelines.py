@@ -22,6 +22,7 @@ from app.store.gc_pause import gc_paused
 from app.store.hashes import tombstone
 from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names
+from app.store.standing_facts import asserted_facts, listed_pairs, standing_of, undecided_of
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
 from app.timeline.cohort import (
@@ -38,19 +39,17 @@ from app.timeline.cohort import (
 )
 from app.timeline.document import ITEMS, Sourced
 from app.timeline.facts import (
-    FACT_TYPES,
     FIELDS,
     READ_BY_ANALYSES,
     AnyFact,
     AttributeFact,
     Field,
     MedicationFact,
-    counts_nowhere,
 )
-from app.timeline.merged_records import MERGED_INTO, persons, proven_between, stated_as_one
+from app.timeline.merged_records import MERGED_INTO, persons, proven_between, stated_as_one, undecided_between
 from app.timeline.normalize import PATIENT_ATTRIBUTES, SECTIONS
 from app.timeline.number_rule import standing
-from app.timeline.same_facts import KIND_OF, NAMED, PREFIX, Decision, counted, decisions_in
+from app.timeline.same_facts import KIND_OF, NAMED, PREFIX, Decision, Pair, counted, decisions_in
 from app.timeline.source_facts import Source, Sources, addresses, aligned, aligned_facts, words_of
 from app.timeline.times import day_text, instant_text
 
@@ -269,14 +268,15 @@ def cohort_of_persons(
                 rows[kind] += _standing_of_keys(kind, len(chunk)).rows(connection, revision, *chunk)
         linked = {person: records[1:] for person, records in records_of.items() if len(records) > 1}
         time_zone = zone_of(connection, study, revision)
-        if not linked and not decided_persons(attributes_of):
+        waiting = listed_pairs(connection, study, revision, keys)
+        if not linked and not waiting and not decided_persons(attributes_of):
             people = [patient_row(patient, attributes) for patient, attributes in attributes_of.items()]
             return Cohort.assemble(people, **rows, time_zone=time_zone, names=names)
         rows = {kind: [(names[row[0]], *row[1:]) for row in found] for kind, found in rows.items()}
+        zone = ZoneInfo(time_zone) if time_zone else None
         if linked:
-            _join_merged_records(connection, revision, linked, keys, attributes_of, rows)
+            _join_merged_records(connection, revision, linked, keys, attributes_of, rows, waiting, zone)
         if decided := decided_persons(attributes_of):
-            zone = zone_at(connection, study, revision)
             names = {keys[record]: record for person in decided for record in records_of[person]}
             for kind in KIND_OF.values():
                 asserted = asserted_facts(connection, kind, revision, names)
@@ -285,7 +285,8 @@ def cohort_of_persons(
                     stated = [asserted.get(record, ()) for record in records_of[person]]
                     counting = counted(kind, standing_of(kind, stated), decisions, zone)
                     rows[kind] += rows_of_facts(kind, person, counting)
-        people = [patient_row(patient, attributes) for patient, attributes in attributes_of.items()]
+        pairs = undecided_of(connection, revision, waiting, records_of, keys, decided, zone)
+        people = [patient_row(person, stated, pairs.get(person, ())) for person, stated in attributes_of.items()]
         return Cohort.assemble(people, **rows, time_zone=time_zone, names=None)
 
 
@@ -300,13 +301,6 @@ def proven_of(kind: str, records: Sequence[Sequence[Any]], decided: Mapping[str,
     if len(records) < 2 or kind not in NAMED:
         return {}
     return {fact.identity: fact.value for fact in proven_between(NAMED[kind], records, decided)}
-
-
-def standing_of(kind: str, records: Sequence[Sequence[Any]]) -> list[Any]:
-    """The facts of a person that count before any decision, from what stands in each of the records."""
-    if len(records) > 1:
-        return standing(kind, *records)
-    return [fact for record in records for fact in record if not counts_nowhere(kind, fact)]
 
 
 def links_of_keys(connection: Connection, revision: int, keys: Mapping[str, int]) -> dict[str, str]:
@@ -359,8 +353,11 @@ def _join_merged_records(
     keys: Mapping[str, int],
     attributes_of: dict[str, dict[str, str]],
     rows: dict[str, list[Row]],
+    waiting: dict[str, list[Pair]],
+    zone: ZoneInfo | None,
 ) -> None:
-    """Replace the records of each linked person by one: the attributes in `attributes_of`, the facts in `rows`.
+    """Replace the records of each linked person by one: the attributes in `attributes_of`, the facts in `rows`, and the
+    pairs that wait for a decision in `waiting`, with those of two records.
 
     For each fact, the assertion that stands is chosen again among all records of the person, also from withdrawals.
     """
@@ -368,6 +365,8 @@ def _join_merged_records(
     names = {keys[record]: record for records in records_of.values() for record in records}
     for survivor, records in records_of.items():
         attributes_of[survivor] = stated_as_one([attributes_of.pop(record) for record in records])
+        if pairs := [pair for record in records for pair in waiting.pop(record, ())]:
+            waiting[survivor] = pairs
     for kind in TABLES:
         asserted = asserted_facts(connection, kind, revision, names)
         rows[kind] = [row for row in rows[kind] if row[0] in attributes_of and row[0] not in linked]
@@ -375,6 +374,8 @@ def _join_merged_records(
             stated = [asserted.get(record, ()) for record in records]
             rows[kind] += rows_of_facts(kind, survivor, standing(kind, *stated))
             attributes_of[survivor] |= proven_of(kind, stated, attributes_of[survivor])
+            if kind in NAMED and (pairs := [*undecided_between(NAMED[kind], stated, attributes_of[survivor], zone)]):
+                waiting.setdefault(survivor, []).extend(pairs)
 
 
 def attributes_of_keys(connection: Connection, revision: int, names: Mapping[int, str]) -> dict[str, dict[str, str]]:
@@ -384,16 +385,6 @@ def attributes_of_keys(connection: Connection, revision: int, names: Mapping[int
         for key, name, value in _standing_of_keys("attributes", len(chunk)).rows(connection, revision, *chunk):
             stated.setdefault(names[key], {})[name] = value
     return stated
-
-
-def asserted_facts(connection: Connection, kind: str, revision: int, names: dict[int, str]) -> dict[str, list[Any]]:
-    """The facts of these patients (by key) that stand, with withdrawals, by the identifiers of the patients."""
-    make: Any = FACT_TYPES[kind]
-    facts: dict[str, list[Any]] = {}
-    for chunk in filled(names):
-        for key, *fact in _asserted_of(kind, len(chunk)).rows(connection, revision, *chunk):
-            facts.setdefault(names[key], []).append(make(*fact))
-    return facts
 
 
 def sources(connection: Connection, study_id: str, revision: int, cohort: Cohort) -> Sources:
@@ -464,8 +455,10 @@ def _part(
         attributes[record][name] = value
     tables: dict[str, Any] = {}
     found_at: dict[str, Words] = {}
-    apart = dict.fromkeys(decided_persons(attributes), ())
-    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision)) if apart else {}
+    said, waiting = decided_persons(attributes), listed_pairs(connection, study, revision, names)
+    apart = dict.fromkeys(said, ())
+    keys: dict[str, int] = dict(_PATIENTS.rows(connection, study, revision)) if apart or waiting else {}
+    pairs = undecided_of(connection, revision, waiting, {name: [name] for name in waiting}, keys, said, zone)
     for kind, table in TABLES.items():
         facts = _SOURCES_BETWEEN[kind].rows(connection, *between)
         if apart:
@@ -480,7 +473,7 @@ def _part(
         rank[sorted(range(len(where)), key=where.__getitem__)] = np.arange(len(where))
         tables[kind], order = table.in_order(record, content, place, zone, rank)
         found_at[kind] = words_of(where)[order]
-    people = tuple(patient_row(name, attributes[name]) for name in names)
+    people = tuple(patient_row(name, attributes[name], pairs.get(name, ())) for name in names)
     return (
         Cohort(people, **tables, zoned=zone is not None),
         Sources(**found_at, records=tuple((name,) for name in names)),
@@ -662,14 +655,5 @@ def _counts(kind: str, length: int) -> Query:
         select(table.c.patient_key, func.count())
         .where(table.c.patient_key.in_(listed(length)), stands_at(table), shown(table))
         .group_by(table.c.patient_key)
-    )
-    return Query(clause, "revision", *listed_names(length))
-
-
-@cache
-def _asserted_of(kind: str, length: int) -> Query:
-    table, _ = FACTS[kind]
-    clause = select(table.c.patient_key, *[table.c[field.name] for field in FIELDS[kind]]).where(
-        table.c.patient_key.in_(listed(length)), stands_at(table)
     )
     return Query(clause, "revision", *listed_names(length))

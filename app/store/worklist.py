@@ -30,13 +30,14 @@ from app.store.fates import Fate
 from app.store.hashes import item_digest, sent_hash
 from app.store.queries import Insertion, Query, Row, filled, listed, listed_names
 from app.store.revision_builder import PatientState, RevisionBuilder
+from app.store.standing_facts import pair_in
 from app.store.tables import revisions, set_aside
 from app.store.timelines import zone_at
 from app.timeline.document import Kind
 from app.timeline.facts import FACT_TYPES, KINDS, AnyFact, History, MedicationFact
 from app.timeline.normalize import SECTIONS
 from app.timeline.receipts import Disposition, NoteCode, ReceiptLine, SentFact
-from app.timeline.same_facts import KIND_OF, Compared, Pair, may_be_same, pair_of
+from app.timeline.same_facts import KIND_OF, Compared, Pair, may_be_same
 from app.timeline.times import NO_DAY, when_text
 from app.timeline.vocabulary import MEANINGS
 
@@ -222,7 +223,7 @@ class Worklist:
         for chunk in filled(unread):
             found = _open_of(len(chunk)).rows(self.builder.connection, self.builder.key, *chunk)
             for patient, number, fact, statement in found:
-                item = _Item(number, bytes(fact), statement is not None, _pair_of(statement))
+                item = _Item(number, bytes(fact), statement is not None, pair_in(statement))
                 self._open[patient].setdefault(item.fact, []).append(item)
 
     def revise(self, submitted: Sequence[tuple[History, Sequence[Fate]]]) -> list[bool]:
@@ -498,19 +499,13 @@ def listed_items(
 
 
 def _with_statement(row: Row) -> Iterator[Any]:
-    pair = _pair_of(row[_STATEMENT])
+    pair = pair_in(row[_STATEMENT])
     for place, value in enumerate(row):
         if place == _STATEMENT and value is not None:
             yield {"kind": pair.kind} if pair is not None else json.loads(value)
         else:
             yield value
     yield pair
-
-
-def _pair_of(statement: str | None) -> Pair | None:
-    """The two facts that an item is about, if it is about two."""
-    found = None if statement is None else json.loads(statement)
-    return pair_of(found["kind"], *found["facts"]) if found and "facts" in found else None
 
 
 def dismiss(

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.timeline.facts import KINDS, ORDERED, READ_BY_ANALYSES, Field, History
-from app.timeline.merged_records import merged_histories
+from app.timeline.merged_records import merged_history, records_of_persons, undecided_between
 from app.timeline.number_rule import standing
-from app.timeline.same_facts import counted, decisions_in
+from app.timeline.same_facts import NAMED, UndecidedPair, counted, decisions_in, pair_of, stated_apart, undecided
 from app.timeline.times import DAY_MICROSECONDS, EPOCH, EPOCH_DAY
 
 Ints = NDArray[np.int64]
@@ -58,10 +58,16 @@ class PatientRow(NamedTuple):
     ended_reason: str | None = None
     attributes: tuple[tuple[str, str], ...] | None = None
     """The attributes that a protocol declares, by name."""
+    undecided: tuple[UndecidedPair, ...] | None = None
+    """The pairs of facts that both count until a person decides whether they are one."""
 
 
-def patient_row(patient: str, attributes: dict[str, str]) -> PatientRow:
-    """A patient's row from the JSON text of each attribute."""
+_LATER_ATTRIBUTES = PatientRow._fields.index("attributes")
+"""Before there were attributes that a protocol declares, digests had what is before them."""
+
+
+def patient_row(patient: str, attributes: dict[str, str], pairs: Iterable[UndecidedPair] = ()) -> PatientRow:
+    """A patient's row from the JSON text of each attribute, with the pairs that wait for a decision."""
     read: dict[str, Any] = {name: json.loads(text) for name, text in attributes.items()}
     if "ended" in read:
         read["ended_day"] = date.fromisoformat(read["ended"]["date"]).toordinal() - EPOCH_DAY
@@ -70,7 +76,9 @@ def patient_row(patient: str, attributes: dict[str, str]) -> PatientRow:
         read["weight_kg"] = float(read["weight_kg"])
     if "attributes" in read:
         read["attributes"] = tuple(sorted(read["attributes"].items()))
-    return PatientRow(patient, **{name: read[name] for name in PatientRow._fields if name in read})
+    row = PatientRow(patient, **{name: read[name] for name in PatientRow._fields if name in read})
+    waiting = sorted(pairs, key=lambda pair: (*pair[:2], pair.last_day is None, pair.last_day or 0))
+    return row._replace(undecided=tuple(waiting)) if waiting else row
 
 
 def _row_type(name: str, kind: str) -> type[Any]:
@@ -317,18 +325,27 @@ class Cohort:
         """The cohort of histories that are not stored, each record once.
 
         Of several assertions of one fact only the one that stands counts, as in the ledger; withdrawn facts do not
-        count. Merged records are one patient. Of facts that are one by a decision, one counts.
+        count. Merged records are one patient. Of facts that are one by a decision, one counts. Each record is compared
+        as if it was one submission.
         """
         patients: list[PatientRow] = []
         rows: dict[str, list[Row]] = {kind: [] for kind in TABLES}
         zone = ZoneInfo(time_zone) if time_zone else None
-        for history in merged_histories(histories):
+        for records in records_of_persons(histories):
+            history = records[0] if len(records) == 1 else merged_history(records)
             attributes = {fact.identity: fact.value for fact in history.attributes}
-            patients.append(patient_row(history.patient, attributes))
             decisions = decisions_in(attributes)
+            waiting: list[UndecidedPair] = []
             for kind in TABLES:
-                facts = counted(kind, standing(kind, getattr(history, kind)), decisions, zone)
-                rows[kind] += rows_of_facts(kind, history.patient, facts)
+                facts = standing(kind, getattr(history, kind))
+                rows[kind] += rows_of_facts(kind, history.patient, counted(kind, facts, decisions, zone))
+                if kind in NAMED and len(facts) > 1:
+                    named, stated = NAMED[kind], [getattr(record, kind) for record in records]
+                    apart = [each for record in stated for each in stated_apart(standing(kind, record), zone)]
+                    pairs = [pair_of(named, one.identity, other.identity) for one, other in apart]
+                    pairs += undecided_between(named, stated, attributes, zone)
+                    waiting += undecided(named, facts, dict.fromkeys(pairs), decisions, zone)
+            patients.append(patient_row(history.patient, attributes, waiting))
         return cls.assemble(patients, **rows, time_zone=time_zone, names=None)
 
     @cached_property
@@ -409,7 +426,8 @@ class Cohort:
     def digest(self) -> str:
         """`sha256:...` over the sorted facts that analyses read.
 
-        It does not depend on identifiers of patients and facts, sources, formats, revisions or the order of arrival.
+        It does not depend on identifiers of patients and facts, formats, revisions or the order of arrival, and on
+        sources only in this: which facts wait for a decision whether they are one.
         The facts of each patient are hashed in their total order, then the sorted hashes of the patients.
         """
         return digest_of_patients(self.digests, zoned=self.zoned)
@@ -423,7 +441,7 @@ class Cohort:
         ordered, of_drugs = self.medications.ordered, bounds[list(TABLES).index("medications")]
         leaves = []
         for i, row in enumerate(self.patients):
-            stated = row[1:-1] if row.attributes is None else row[1:]  # as before there were such attributes
+            stated = row[1 : _LATER_ATTRIBUTES + (row.attributes is not None)]
             leaf = hashlib.sha256(repr(stated).encode())
             for k, columns in enumerate(printed):
                 first, last = bounds[k][i], bounds[k][i + 1]
@@ -434,6 +452,8 @@ class Cohort:
             orders = ordered[of_drugs[i] : of_drugs[i + 1]]
             if orders.any():  # without one the digest is that of the time before there were orders
                 leaf.update(b"ordered" + orders.tobytes())
+            if row.undecided is not None:
+                leaf.update(b"undecided" + repr([tuple(pair) for pair in row.undecided]).encode())
             leaves.append(leaf.digest())
         return np.frombuffer(b"".join(leaves), dtype=DIGEST)
 

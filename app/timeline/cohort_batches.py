@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from app.timeline.cohort import DIGEST, TABLES, Cohort, Ints, PatientRow
 from app.timeline.facts import READ_BY_ANALYSES, Field
+from app.timeline.same_facts import UndecidedPair
 
 Batch = Any
 """A `pyarrow.RecordBatch`; pyarrow publishes no types."""
@@ -46,6 +47,7 @@ def schema() -> Any:  # noqa: ANN401 - a schema of pyarrow
     about = {
         "sex": text, "birth_year": whole, "diagnosis": text, "weight_kg": number, "steroid_resistant": arrow.bool_(),
         "ended_day": whole, "ended_reason": text, "attributes": arrow.map_(text, text),
+        "undecided": arrow.list_(arrow.struct([("kind", text), ("word", text), ("last_day", whole)])),
     }  # fmt: skip
     kinds = {
         kind: arrow.list_(arrow.struct([(field.name, _type_of(field)) for field in READ_BY_ANALYSES[kind]]))
@@ -89,7 +91,9 @@ def batch_of(cohort: Cohort, first: int, stop: int) -> Batch:
     form = schema()
     people = zip(*cohort.patients[first:stop], strict=True)
     columns = [arrow.array(values, form.field(name).type)
-               for name, values in zip(PatientRow._fields, people, strict=True)]  # fmt: skip
+               for name, values in zip(PatientRow._fields[:-1], people, strict=False)]  # fmt: skip
+    pairs = [row.undecided and [pair._asdict() for pair in row.undecided] for row in cohort.patients[first:stop]]
+    columns.append(arrow.array(pairs, form.field("undecided").type))
     digests = arrow.py_buffer(np.ascontiguousarray(cohort.digests[first:stop]))
     columns.insert(1, arrow.FixedSizeBinaryArray.from_buffers(form.field("digest").type, stop - first, [None, digests]))
     for kind in TABLES:
@@ -105,11 +109,17 @@ def batch_of(cohort: Cohort, first: int, stop: int) -> Batch:
 def cohort_of(batches: Sequence[Batch], *, zoned: bool) -> Cohort:
     """The cohort of batches, given in the order of the identifiers of their patients. No memory is shared with them."""
     people = zip(*(_values(batches, name) for name in PatientRow._fields), strict=True)
-    patients = tuple(PatientRow._make((*row[:-1], None if row[-1] is None else tuple(row[-1]))) for row in people)
+    patients = tuple(map(_patient, people))
     cohort = Cohort(patients, **{kind: _table(kind, batches) for kind in TABLES}, zoned=zoned)
     digests = [_raw(batch.column("digest"), DIGEST) for batch in batches]
     cohort.know_digests(np.concatenate([np.empty(0, DIGEST), *digests]))
     return cohort
+
+
+def _patient(values: Sequence[Any]) -> PatientRow:
+    *plain, attributes, undecided = values
+    pairs = None if undecided is None else tuple(UndecidedPair(**pair) for pair in undecided)
+    return PatientRow._make((*plain, None if attributes is None else tuple(attributes), pairs))
 
 
 def _values(batches: Sequence[Batch], name: str) -> list[Any]:

@@ -11,6 +11,7 @@ it does not matter what arrives before the merge and what after it, and a merge 
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from app.timeline.facts import KINDS, AttributeFact, History
 from app.timeline.number_rule import standing
@@ -18,6 +19,7 @@ from app.timeline.same_facts import (
     KIND_OF,
     PREFIX,
     Decision,
+    Pair,
     PairKind,
     alike_between,
     are_proven_same,
@@ -64,8 +66,8 @@ def persons(links: Mapping[str, str], known: Container[str]) -> dict[str, list[s
     return merged
 
 
-def merged_histories(histories: Iterable[History]) -> list[History]:
-    """One history for each person, from the histories of single records, each given once."""
+def records_of_persons(histories: Iterable[History]) -> list[list[History]]:
+    """The histories of the records of each person, each given once. The surviving record is the first."""
     records = {history.patient: history for history in histories}
     links = {
         record.patient: json.loads(fact.value)
@@ -73,9 +75,10 @@ def merged_histories(histories: Iterable[History]) -> list[History]:
         for fact in record.attributes
         if fact.identity == MERGED_INTO and fact.status not in WITHDRAWN
     }
-    for survivor, merged in persons(links, records).items():
-        records[survivor] = merged_history([records[survivor], *[records.pop(record) for record in merged]])
-    return list(records.values())
+    merged = persons(links, records)
+    others = {record for own in merged.values() for record in own}
+    return [[each, *(records[record] for record in merged.get(name, ()))] for name, each in records.items()
+            if name not in others]  # fmt: skip
 
 
 def stated_as_one(records: Sequence[Mapping[str, Stated]]) -> dict[str, Stated]:
@@ -94,6 +97,16 @@ def proven_between(
         pair = pair_of(named, fact.identity, other.identity)
         if PREFIX + pair.name not in decided and are_proven_same(fact, other):
             yield decision_attribute(Decision(pair, "proven"), None)
+
+
+def undecided_between(
+    named: PairKind, records: Sequence[Sequence[Any]], decided: Container[str], zone: ZoneInfo | None
+) -> Iterator[Pair]:
+    """The pairs of facts of two records that wait for a decision: their content proves nothing, and nobody decided."""
+    for fact, other in alike_between(records, standing(KIND_OF[named], *records), zone):
+        pair = pair_of(named, fact.identity, other.identity)
+        if PREFIX + pair.name not in decided and not are_proven_same(fact, other):
+            yield pair
 
 
 def merged_history(records: Sequence[History]) -> History:

@@ -66,6 +66,16 @@ class Decision(NamedTuple):
     reason: str | None = None
 
 
+class UndecidedPair(NamedTuple):
+    """Two facts that both count and may be one: what they are, their word, and the last day on which they may be one,
+    counted from 1970-01-01 (`None`: no day is the last one, or none is known).
+    """
+
+    kind: PairKind
+    word: str
+    last_day: int | None
+
+
 def pair_of(kind: PairKind, one: str, other: str) -> Pair:
     """The pair of the facts with these identities."""
     return Pair(kind, *sorted((one, other)))
@@ -303,6 +313,57 @@ def counted(
                 others.append(fact)
                 hidden.add(id(fact))
     return [fact for fact in facts if id(fact) not in hidden]
+
+
+def undecided(
+    named: PairKind,
+    facts: Sequence[Compared],
+    pairs: Iterable[Pair],
+    decisions: Sequence[Decision],
+    zone: ZoneInfo | None,
+) -> Iterator[UndecidedPair]:
+    """Of the pairs of one person that wait for a decision, those on which it depends which facts count.
+
+    `facts` are those that stand. A pair that another decision or the content joins meanwhile is not among them, nor one
+    that was decided under another record of the person.
+    """
+    kind, said = KIND_OF[named], {each.pair: each.decided for each in decisions}
+    of_fact: dict[str, list[Compared]] = {}
+    for fact in facts:
+        of_fact.setdefault(fact.identity, []).append(fact)
+    for pair in pairs:
+        both = [(one, other) for one in of_fact.get(pair.first, ()) for other in of_fact.get(pair.second, ())]
+        days = [_last_day(*each, zone) for each in both if times_agree(*each, zone)]
+        if pair.kind != named or not days or said.get(pair, "proven") != "proven":
+            continue
+        linked = _linked(pair, said)
+        mine: list[Any] = [fact for identity in sorted(linked) for fact in of_fact.get(identity, ())]
+        decided = Decision(pair, "same")
+        if len(counted(kind, mine, [*decisions, decided], zone)) < len(counted(kind, mine, decisions, zone)):
+            known = [day for day in days if day is not None]
+            yield UndecidedPair(named, word_of(both[0][0]), max(known) if len(known) == len(days) else None)
+
+
+def _linked(pair: Pair, said: Mapping[Pair, Decided]) -> set[str]:
+    """The facts of a pair, and those that decisions join with either, directly or through others."""
+    linked = {pair.first, pair.second}
+    joins = [{each.first, each.second} for each, decided in said.items() if decided != "different"]
+    while more := [each for each in joins if each & linked and not each <= linked]:
+        linked.update(*more)
+    return linked
+
+
+def _last_day(one: Compared, other: Compared, zone: ZoneInfo | None) -> int | None:
+    """The last day on which two facts may be one."""
+    if isinstance(one, MedicationFact) or isinstance(other, MedicationFact):
+        return min((each.end_day for each in (one, other) if isinstance(each, MedicationFact)
+                    and each.end_day is not None), default=None)  # fmt: skip
+    return max((day for each in (one, other) if (day := day_of(each, zone)) is not None), default=None)
+
+
+def stated_apart(facts: Sequence[Compared], zone: ZoneInfo | None) -> Iterator[tuple[Compared, Compared]]:
+    """The facts of one submission that may be the same, as they are noted at intake: two sources state them."""
+    return ((one, other) for one, other in alike(facts, facts, zone) if one.source != other.source)
 
 
 def _are_one(kind: str, one: Compared, other: Compared, said: Mapping[Pair, Decided], zone: ZoneInfo | None) -> bool:

@@ -445,7 +445,7 @@ def _left_out_of_time(answers: Answers, which: str) -> str | None:
 # Caveats and sensitivity
 
 
-@phrase(r"caveat (\w+)(?: of (\w+))?: (applies|count|unknown|(?:icc|share))")
+@phrase(r"caveat (\w+)(?: of (\w+))?: (applies|count|unknown|(?:icc|share|pairs))")
 def _counted_caveat(answers: Answers, code: str, measure: str | None, part: str) -> Any:
     rows = answers["caveats"]["results"]
     row = next(row for row in rows if row["code"] == code and measure in (None, row.get("measure")))

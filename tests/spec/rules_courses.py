@@ -291,18 +291,33 @@ SAME = Rule(
     "instant, which is no midnight, product and dose; two events by the same instant, term, severity, seriousness "
     "and relation. Two numbers of one source are always two. Two periods of a glucocorticoid from two sources may be "
     "one if they overlap by more than the day on which one ends and the other begins. The same drug, daily dose, first "
-    "and last day prove it. Facts of merged records are compared in the same way.",
+    "and last day prove it. Facts of merged records are compared in the same way. The caveats `undecided_infusions`, "
+    "`undecided_glucocorticoids` and `undecided_adverse_events` count what waits for a decision in treated patients, "
+    "where it can be in a figure: infusions of the treatment, and what was not over before day 0.",
     cases=(
         Case(
             says="a date and a date-time both count while nobody has decided",
             infusions=[BY_DATE, infused(0, at="10:00", **EHR)],
-            expect={"courses given": 1, "course 1: infusions": 2, "safety: grams": 60.0},
+            expect={
+                "courses given": 1,
+                "course 1: infusions": 2,
+                "safety: grams": 60.0,
+                "caveat undecided_infusions: applies": True,
+                "caveat undecided_infusions: count": "1 of 1",
+                "caveat undecided_infusions: pairs": 1,
+            },
         ),
         Case(
             says="decided to be the same, they count once",
             infusions=[BY_DATE, infused(0, at="10:00", **EHR)],
             decided="same",
-            expect={"courses given": 1, "course 1: infusions": 1, "safety: grams": 30.0},
+            expect={
+                "courses given": 1,
+                "course 1: infusions": 1,
+                "safety: grams": 30.0,
+                "caveat undecided_infusions: applies": False,
+                "caveat undecided_infusions: pairs": 0,
+            },
         ),
         Case(
             says="the infusion with the instant counts, without the dose of the other",
@@ -315,7 +330,12 @@ SAME = Rule(
             says="decided to be different, both count",
             infusions=[BY_DATE, infused(0, at="10:00", **EHR)],
             decided="different",
-            expect={"course 1: infusions": 2, "safety: grams": 60.0},
+            expect={"course 1: infusions": 2, "safety: grams": 60.0, "caveat undecided_infusions: applies": False},
+        ),
+        Case(
+            says="infusions of a product that is not the treatment are in no figure",
+            infusions=[0, infused(0, at="10:00", product="albumin", source="EHR"), infused(0, product="albumin")],
+            expect={"course 1: infusions": 1, "caveat undecided_infusions: applies": False},
         ),
         Case(
             says="infusions of two days both count, whatever was decided",
@@ -356,13 +376,13 @@ SAME = Rule(
         Case(
             says="two events both count while nobody has decided",
             events=HEADACHES,
-            expect={"reactions: events": 2, "safety: events": 2},
+            expect={"reactions: events": 2, "safety: events": 2, "caveat undecided_adverse_events: count": "1 of 1"},
         ),
         Case(
             says="two events that are the same count once",
             events=HEADACHES,
             decided="same",
-            expect={"reactions: events": 1, "safety: events": 1},
+            expect={"reactions: events": 1, "safety: events": 1, "caveat undecided_adverse_events: count": "0 of 1"},
         ),
     ),
 )

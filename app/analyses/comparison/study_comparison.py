@@ -35,6 +35,7 @@ from app.analyses.comparison.two_groups import (
     record_flags,
 )
 from app.analyses.sensitivity.caveat_findings import caveats_of
+from app.analyses.undecided_facts import undecided_codes
 from app.analyses.weekly_change import change_definition
 from app.derive.study import DerivedStudy
 from app.estimate.results import Result
@@ -132,6 +133,7 @@ def study_comparison(
 
 
 def _of_both(other: Context, first: Context, codes: Sequence[str]) -> tuple[Caveat, ...]:
-    """The caveats of the first study, and beside them what bounds the other study has."""
-    [bounds] = caveats_of(other, ["bounds_as_values"])
-    return (*caveats_of(first, codes), bounds.model_copy(update={"text": f"The other study: {bounds.text}"}))
+    """The caveats of the first study, and beside them what bounds the other study has, and what waits there."""
+    others = caveats_of(other, ["bounds_as_values", *undecided_codes(other.study)])
+    told = (each.model_copy(update={"text": f"The other study: {each.text}"}) for each in others)
+    return (*caveats_of(first, codes), *told)

@@ -22,6 +22,7 @@ from app.analyses.answer import (
 )
 from app.analyses.claims import rate
 from app.analyses.safety.adverse_reactions import event_flags, of_all_events
+from app.analyses.undecided_facts import DAY_0_AND_RESCUE
 from app.derive.reasons import ExclusionReason
 from app.derive.risk_windows import UNKNOWN, RiskWindows, risk_windows
 from app.derive.study import DerivedStudy
@@ -386,4 +387,5 @@ QUESTION = Question(
     safety,
     _basis,
     options_type=SafetyOptions,
+    depends_on=(*DAY_0_AND_RESCUE, "adverse_event"),
 )

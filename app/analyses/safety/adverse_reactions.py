@@ -19,6 +19,7 @@ from app.analyses.answer import (
     not_listed,
 )
 from app.analyses.claims import rate
+from app.analyses.undecided_facts import DAY_0_AND_RESCUE
 from app.derive.adverse_reactions import Reactions
 from app.derive.reasons import FlagCode
 from app.estimate.rates.poisson import event_rate
@@ -180,4 +181,5 @@ QUESTION = Question(
     adverse_reactions,
     _basis,
     in_report=True,
+    depends_on=(*DAY_0_AND_RESCUE, "adverse_event"),
 )

@@ -12,6 +12,7 @@ from app.analyses.answer import CAVEATS, Caveat, Context
 from app.analyses.response_rates import judges_the_best
 from app.analyses.sensitivity.key_results import key_results, last_day, last_week, week_result
 from app.analyses.sensitivity.regression_to_the_mean import regression
+from app.analyses.undecided_facts import UNDECIDED
 from app.derive.ck_normality import ABNORMAL, UNKNOWN, normality
 from app.derive.exact_comparison import at_most_zero
 from app.derive.intercurrent_events import Event
@@ -25,6 +26,7 @@ from app.estimate.results import Reason
 from app.estimate.summary import summarise
 from app.protocol.endpoints import Response
 from app.timeline.cohort import Bools
+from app.timeline.same_facts import PairKind
 from app.timeline.vocabulary import LAB_CODES
 
 EVENTS: tuple[Event, ...] = ("steroid_taper", "steroid_increase", "new_immunosuppressant", "second_course", "death")
@@ -85,6 +87,12 @@ SENTENCES: dict[str, str] = {
     "spontaneous_reports": "An adverse event of any of the {of} patients that was not posted does not exist here.",
     "steroid_record_incomplete": "In {count} of {of} patients the glucocorticoid dose of a day of the longest window "
     "is not known; such a day never counts as a dose of 0.",
+    "undecided_infusions": "Pairs of infusions that may be one, and both count until a person decides: {pairs}, in "
+    "{count} of {of} patients.",
+    "undecided_glucocorticoids": "Pairs of periods of a glucocorticoid that may be one, and whose doses are added up "
+    "until a person decides: {pairs}, in {count} of {of} patients.",
+    "undecided_adverse_events": "Pairs of adverse events that may be one, and both count until a person decides: "
+    "{pairs}, in {count} of {of} patients.",
 }
 """The codes of caveats about data, each with its sentence."""
 
@@ -111,7 +119,10 @@ class CaveatFinding:
         """The sentence with its numbers, or the reason why it is not known."""
         if self.applies is None and self.code != "definitions_changed":
             return "This cannot be told. " + (self.reason.description if self.reason else "")
-        numbers = {name: "unknown" if x is None else f"{x:.3g}" for name, x in self.evidence.items()}
+        numbers = {
+            name: "unknown" if x is None else str(x) if isinstance(x, int) else f"{x:.3g}"
+            for name, x in self.evidence.items()
+        }
         return SENTENCES[self.code].format(count=self.count, of=self.of, **numbers)
 
 
@@ -439,6 +450,16 @@ def _steroid_record(context: Context) -> Iterator[CaveatFinding]:
                   parameters={"days": [0, days - 1]})  # fmt: skip
 
 
+def _undecided(kind: PairKind) -> Callable[[Context], Iterator[CaveatFinding]]:
+    """The source of the caveat about facts of one kind that wait for a decision whether they are one."""
+
+    def source(context: Context) -> Iterator[CaveatFinding]:
+        pairs = context.study.undecided(kind)
+        yield counted(UNDECIDED[kind], pairs > 0, context.study.safety, evidence={"pairs": int(pairs.sum())})
+
+    return source
+
+
 _SOURCES: Mapping[str, Callable[[Context], Iterator[CaveatFinding]]] = {
     "uncontrolled_pre_post": _of_everybody("uncontrolled_pre_post"),
     "selection_on_baseline": _selection_on_baseline,
@@ -466,5 +487,6 @@ _SOURCES: Mapping[str, Callable[[Context], Iterator[CaveatFinding]]] = {
     "conditioned_on_normalising": _never_normal,
     "spontaneous_reports": _of_everybody("spontaneous_reports"),
     "steroid_record_incomplete": _steroid_record,
+    **{code: _undecided(kind) for kind, code in UNDECIDED.items()},
 }
 """What finds each caveat; one function may find several."""
