@@ -76,7 +76,7 @@ def serve(
         serve_with_workers(settings)
         return
 
-    from app.store.gc_pause import gc_paused
+    from app.readers.gc_pause import gc_paused
 
     with gc_paused():  # what is loaded stays
         from app.api import server

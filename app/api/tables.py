@@ -19,6 +19,7 @@ from app.http.receipts import ReceiptWanted, Short
 from app.http.routing import Operations
 from app.readers.charsets import Charset
 from app.readers.csv_lines import lines
+from app.readers.gc_pause import gc_paused
 from app.readers.table_dates import ISO, DateForm
 from app.readers.table_kinds import COLUMNS_OF, KINDS_OF_TABLES, PATIENT, REQUIRED_OF, TableKind
 from app.readers.table_layout import Layout, TableMapping, one_kind
@@ -27,7 +28,6 @@ from app.readers.tables import Sheet
 from app.readers.workbook_tables import only_sheet, sheets_by_kind
 from app.readers.workbook_writer import XLSX, written_workbook
 from app.store.engine import Database
-from app.store.gc_pause import gc_paused
 from app.submission.batches import ItemStatus, TableOutcome, store_sheets
 from app.submission.feeds import mapping_of
 from app.timeline.document import ITEMS, AdverseEvent, Assessment, Ended, Infusion, Medication, Patient

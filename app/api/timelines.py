@@ -28,10 +28,10 @@ from app.http.responses import reply
 from app.http.routing import Operations
 from app.readers import READERS
 from app.readers.csv_lines import Cell, lines
+from app.readers.gc_pause import gc_paused
 from app.readers.table_kinds import COLUMNS_OF
 from app.readers.table_rows import DecimalMark, Delimiter, Dialect
 from app.store.engine import Database
-from app.store.gc_pause import gc_paused
 from app.submission.batches import ItemOutcome, ItemStatus, counted, facts_of, lost, store_table, store_timelines
 from app.submission.exports import Exports, whole_exports
 from app.submission.loop import Submitter

@@ -23,6 +23,7 @@ from app.fhir.read_observation import observation
 from app.fhir.read_patient import IF_NONE_EXIST, References, identifier_searched, patient, server_of
 from app.readers.budget import check_time
 from app.readers.faults import check_syntax
+from app.readers.gc_pause import gc_paused
 from app.readers.statements import Feed, Statement, history_of
 from app.readers.streams import without_mark
 from app.timeline.normalize import MOST_FAULTS
@@ -82,6 +83,7 @@ def read_line(body: bytes, feed: Feed, own: OwnAddress = NOWHERE) -> Entry:
     return _alone(_object(body), Message(feed, body, own=own))
 
 
+@gc_paused()  # what was parsed is gone before the collector would examine it
 def read_bundle(body: bytes, feed: Feed, own: OwnAddress = NOWHERE) -> Bundle:
     """A bundle of type transaction, batch or collection, or the answer to a search (searchset), which is read like a
     collection. `own` is the address of the facade to which it was sent.

@@ -16,9 +16,9 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, exists, func, select
 
 from app.errors import Erased, NotFound, PreconditionFailed
+from app.readers.gc_pause import gc_paused
 from app.store.etags import keyed_etag
 from app.store.fact_tables import FACT_TABLES, LATEST, read_columns, shown, stands_at
-from app.store.gc_pause import gc_paused
 from app.store.hashes import tombstone
 from app.store.ledger_keys import keys_of
 from app.store.queries import Query, filled, listed, listed_names

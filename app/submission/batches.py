@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal, NotRequired, TypedDict, Unpack, cast, get_args
 
 from app.errors import Busy, Fault, InvalidDocument, ServiceError, Unavailable
+from app.readers.gc_pause import gc_paused
 from app.readers.json_timelines import Item, together
 from app.readers.statements import Skipped
 from app.readers.table_layout import LABS, Layout
@@ -14,7 +15,6 @@ from app.readers.table_rows import Dialect, TableBody
 from app.readers.tables import PatientResults, Sheet, read_sheets
 from app.store import erasure, ledger
 from app.store.engine import Database, Transaction
-from app.store.gc_pause import gc_paused
 from app.submission.dead_letters import DeadLetters
 from app.submission.feeds import read_feed
 from app.submission.loop import Submitter, Work, patiently

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from functools import partial
 
 from app.readers.budget import restart_time
+from app.readers.gc_pause import gc_paused
 from app.readers.json_timelines import Item, read_item
 from app.readers.streams import Line
 from app.store import studies
 from app.store.engine import Database
-from app.store.gc_pause import gc_paused
 from app.submission import loop
 from app.submission.batches import ItemOutcome, ItemStatus, content_of, facts_of, outcome_of
 from app.submission.exports import Exports

@@ -1,7 +1,9 @@
 """Reading of FHIR bundles: their types, the requests of their entries, and faults of whole bundles."""
 
+import gc
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import permutations
 from typing import get_args
 
@@ -10,6 +12,7 @@ from fhirclient.models.fhirelementfactory import FHIRElementFactory
 from fhirclient.models.resource import Resource
 
 from app.errors import InvalidDocument, MalformedDocument, ServiceError, TooLarge
+from app.fhir import read_bundle as read_bundles
 from app.fhir.bundle_entries import Request
 from app.fhir.elements import R4_TYPES
 from app.fhir.own_address import OwnAddress
@@ -300,3 +303,12 @@ def test_the_order_of_entries_makes_no_other_facts():
 def test_entries_keep_the_order_in_which_they_were_sent():
     entries = read_all(bundle(*(post(ck(id=f"ck-{i}")) for i in range(5)))).entries
     assert [(entry.at, entry.id) for entry in entries] == [(i, f"ck-{i}") for i in range(5)]
+
+
+@pytest.mark.parametrize("body", [json.dumps(bundle(type="collection")).encode(), b"{"])
+def test_the_garbage_collector_rests_while_a_bundle_is_read_and_not_afterwards(monkeypatch, body):
+    on, parse = [], read_bundles.check_syntax
+    monkeypatch.setattr(read_bundles, "check_syntax", lambda given: on.append(gc.isenabled()) or parse(given))
+    with suppress(MalformedDocument):
+        read_bundle(body, feed())
+    assert (on, gc.isenabled()) == ([False], True)
