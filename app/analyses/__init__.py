@@ -3,6 +3,8 @@
 Each question has a module: it derives values, estimates, and counts the patients left out by reason.
 """
 
+from functools import partial
+
 from app.analyses import (
     baseline_table,
     ck_change,
@@ -89,7 +91,8 @@ def report_of_derived(study: DerivedStudy, options: Options) -> Report:
     check_grouping("by", options.by, study.protocol)
     if isinstance(options, NullOptions) and options.null is None:
         options = options.model_copy(update={"null": is_small(study)})
-    answers = (with_family(question.ask(study, options, caveats_of), study, options) for question in REPORTED)
+    caveats_of_study = partial(caveats_of, known={})
+    answers = (with_family(question.ask(study, options, caveats_of_study), study, options) for question in REPORTED)
     return report_of(study, {answer.analysis: answer for answer in answers}, options)
 
 

@@ -10,6 +10,10 @@ from app.estimate.results import Result, TestResult
 NOT_ADJUSTED = "nothing is adjusted over measures, scales, definitions, subgroups, interim looks or other answers"
 
 
+_LEAVES = (str, float, int, type(None))
+"""Most values inside an answer: none of them is or has a test."""
+
+
 class Tested(NamedTuple):
     """One test: its method, whether its p value is known, and how that was adjusted."""
 
@@ -47,14 +51,13 @@ def _tests(value: object) -> Iterator[Tested]:
     elif isinstance(value, RateRatio):
         yield Tested("poisson_exact", value.p is not None, None)
     elif isinstance(value, Result):
-        for name in type(value).model_fields:
-            if name != "patients":
-                yield from _tests(getattr(value, name))
-    elif isinstance(value, Mapping):
-        yield from _tests(list(value.values()))
+        yield from _tests([part for name, part in value if name != "patients"])
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _tests(item)
+            if not isinstance(item, _LEAVES):
+                yield from _tests(item)
+    elif isinstance(value, Mapping):
+        yield from _tests(list(value.values()))
 
 
 def _words(count: int) -> str:

@@ -18,8 +18,9 @@ def sorted_values(values: ArrayLike) -> NDArray[np.float64]:
 
     A `ValueError` is raised if they are not one-dimensional, or if one is NaN, infinite or larger than 1e100.
     """
-    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=None)
-    if np.ndim(values) != 1 or not np.all(np.abs(ordered) <= LARGEST):
+    given = np.asarray(values, dtype=np.float64)
+    ordered = np.sort(given, axis=None)
+    if given.ndim != 1 or not np.all(np.abs(ordered) <= LARGEST):
         raise ValueError("`values` must be one-dimensional and finite.")
     return ordered
 
@@ -63,17 +64,19 @@ def mean_of(values: Sequence[float]) -> float:
     mean smaller than the rounding error of the values counts as 0.
     """
     mean = math.fsum(values) / len(values)
-    return mean if abs(mean) > NOISE * max(map(abs, values)) else 0.0
+    least, greatest = min(values), max(values)
+    return mean if abs(mean) > NOISE * max(greatest, -least) else 0.0
 
 
-def deviation_of(values: Sequence[float], mean: float | None = None) -> float:
+def deviation_of(values: Sequence[float] | NDArray[np.float64], mean: float | None = None) -> float:
     """Standard deviation of at least two values, divisor n - 1, from an exactly rounded sum of squares.
 
     For equal values it is exactly 0. `mean` is `mean_of` the values, if it is known.
     """
-    if min(values) == max(values):
+    given = np.asarray(values, dtype=np.float64)
+    if given.min() == given.max():
         return 0.0
-    from_mean = np.asarray(values, dtype=np.float64) - (mean_of(values) if mean is None else mean)
+    from_mean = given - (mean_of(given.tolist()) if mean is None else mean)
     return math.sqrt(math.fsum((from_mean * from_mean).tolist()) / (len(values) - 1))
 
 

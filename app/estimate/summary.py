@@ -17,14 +17,15 @@ def summarise(values: ArrayLike) -> Summary:
     if np.max(np.abs(np.asarray(values, dtype=np.float64)), initial=0) > LARGEST:
         size = np.size(values)
         return Summary(n=size, mean=None, sd=None, median=None, q1=None, q3=None, reason=Reason.OUT_OF_RANGE)
-    ordered = sorted_values(values).tolist()
+    sorted_array = sorted_values(values)
+    ordered = sorted_array.tolist()
     if not ordered:
         return Summary(n=0, mean=None, sd=None, median=None, q1=None, q3=None, reason=Reason.NO_PATIENTS)
     mean = mean_of(ordered)
     return Summary(
         n=len(ordered),
         mean=mean,
-        sd=deviation_of(ordered, mean) if len(ordered) > 1 else None,
+        sd=deviation_of(sorted_array, mean) if len(ordered) > 1 else None,
         median=quantile_of(ordered, 0.5),
         q1=quantile_of(ordered, 0.25),
         q3=quantile_of(ordered, 0.75),

@@ -436,7 +436,7 @@ class Cohort:
     def digests(self) -> NDArray[np.bytes_]:
         """For each patient the 32 bytes of the hash of the facts that analyses read."""
         tables: list[Table] = [getattr(self, name) for name in TABLES]
-        bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)) for table in tables]
+        bounds = [np.searchsorted(table.patient, np.arange(len(self) + 1)).tolist() for table in tables]
         printed = [_printed(table, self.zoned) for table in tables]
         ordered, of_drugs = self.medications.ordered, bounds[list(TABLES).index("medications")]
         leaves = []
@@ -447,7 +447,7 @@ class Cohort:
                 first, last = bounds[k][i], bounds[k][i + 1]
                 leaf.update(b"%d|%d" % (k, last - first))
                 for column in columns:
-                    leaf.update(column[first:last].tobytes() if isinstance(column, np.ndarray)
+                    leaf.update(column[8 * first : 8 * last] if isinstance(column, bytes)
                                 else repr(column[first:last]).encode())  # fmt: skip
             orders = ordered[of_drugs[i] : of_drugs[i + 1]]
             if orders.any():  # without one the digest is that of the time before there were orders
@@ -489,7 +489,9 @@ def _spliced(kind: str, pieces: Sequence[Piece]) -> Table:
 
 
 def _printed(table: Table, zoned: bool) -> list[Any]:
-    """The columns in a form that can be hashed: numbers little-endian (with one form of NaN), words as lists."""
+    """The columns in a form that can be hashed: numbers as 8 bytes, little-endian (with one form of NaN), words as
+    lists.
+    """
     columns: list[Any] = []
     for field in READ_BY_ANALYSES[table.kind]:
         column = getattr(table, field.name)
@@ -498,9 +500,9 @@ def _printed(table: Table, zoned: bool) -> list[Any]:
         if column.dtype == object:
             columns.append(column.tolist())
         elif column.dtype == np.float64:
-            columns.append(np.where(np.isnan(column), np.nan, column).astype("<f8"))
+            columns.append(np.where(np.isnan(column), np.nan, column).astype("<f8").tobytes())
         else:
-            columns.append(column.astype("<i8"))
+            columns.append(column.astype("<i8").tobytes())
     return columns
 
 

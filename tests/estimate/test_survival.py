@@ -181,6 +181,13 @@ def test_the_order_of_the_patients_does_not_change_a_digit(orders):
     assert restricted_mean(*columns(one), until=5) == restricted_mean(*columns(other), until=5)
 
 
+@given(ANY, st.sampled_from([0, 3, 5, 8, 40]))
+def test_the_area_under_a_known_curve_is_that_of_the_curve_estimated_again(patients, until):
+    times, events = columns(patients)
+    known = kaplan_meier(times, events)
+    assert restricted_mean(times, events, until=until, known=known) == restricted_mean(times, events, until=until)
+
+
 def test_the_order_of_many_patients_does_not_change_a_digit():
     case = by_id("km_lung_all")["input"]
     backwards = case["time"][::-1], case["event"][::-1]

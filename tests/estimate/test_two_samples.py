@@ -12,8 +12,9 @@ from scipy.stats import mannwhitneyu
 from app.estimate.changes import selection
 from app.estimate.changes import two_samples as module
 from app.estimate.changes.selection import kth_sum
+from app.estimate.changes.signed_rank import rounded
 from app.estimate.changes.two_samples import two_samples
-from app.estimate.results import Reason
+from app.estimate.results import Reason, twelve_digits
 from tests.estimate import comparison_twins as twin
 from tests.repetition import repeats
 
@@ -89,12 +90,13 @@ def test_order_does_not_matter_places_change_the_sign_and_a_shift_shifts(samples
 def test_every_difference_is_found_at_its_place(first, second, data):
     rows, columns = np.sort(np.array(first, dtype=float)), np.sort(np.array(second, dtype=float))
     k = data.draw(st.integers(1, rows.size * columns.size))
-    few = data.draw(st.sampled_from([1, selection.FEW]))  # one left a row, so that the search goes on to the end
+    few = data.draw(st.sampled_from([1, selection.FEW]))  # one left, so that the search goes on to the end
     sampled = data.draw(st.sampled_from([1, 2, selection.SAMPLED]))  # samples that say little about where k lies
     expected = np.sort(np.add.outer(rows, columns), axis=None)[k - 1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection, "FEW", few)
         patch.setattr(selection, "SAMPLED", sampled)
+        patch.setattr(selection, "SAMPLED_LATER", sampled)
         assert kth_sum(rows, columns, np.zeros(rows.size, dtype=np.int64), k) == expected
 
 
@@ -116,6 +118,31 @@ def test_one_selection_after_another_finds_what_it_finds_alone():
         sums = selection.Sums(ordered, ordered, start)
         for k in (1, 122_675, 122_676, 100_000, 245_350, 122_675, 240_001):
             assert sums.kth(k) == kth_sum(ordered, ordered, start, k)
+
+
+DRAWN = {
+    "scattered": lambda drawn, n: drawn.normal(-1, 0.5, n),
+    "whole numbers": lambda drawn, n: drawn.integers(-4, 5, n),
+    "one decimal": lambda drawn, n: np.round(drawn.normal(0, 300, n), 1),
+    "logarithms of ratios": lambda drawn, n: np.log(drawn.integers(30, 3000, n) / drawn.integers(30, 3000, n)),
+    "each ten times": lambda drawn, n: np.repeat(drawn.normal(size=n // 10), 10),
+    "skewed": lambda drawn, n: np.exp(drawn.normal(0, 4, n)),
+    "tiny": lambda drawn, n: 1e-300 * drawn.normal(size=n),
+    "huge": lambda drawn, n: 1e99 * drawn.normal(size=n),
+    "half of them zero": lambda drawn, n: np.where(np.arange(n) % 2, 0.0, drawn.normal(size=n)),
+}
+
+
+@pytest.mark.parametrize("values", DRAWN.values(), ids=DRAWN)
+def test_a_selected_sum_is_the_one_that_sorting_all_sums_finds(values):
+    """Sums that differ by the rounding of floats count as equal: the figures of an answer are the same."""
+    drawn = np.random.default_rng(11)
+    for n in (10, 190, 260, 640):
+        ordered = rounded(values(drawn, n))
+        plain = np.sort(np.add.outer(ordered, ordered)[np.triu_indices(n)])
+        sums = selection.Sums(ordered, ordered, np.arange(n))
+        for k in (1, *drawn.integers(1, plain.size + 1, 12).tolist(), plain.size // 2, plain.size):
+            assert twelve_digits(sums.kth(k) / 2) == twelve_digits(plain[k - 1] / 2)
 
 
 def test_a_shift_of_middling_samples_is_the_median_of_all_differences():

@@ -153,9 +153,8 @@ def _time_to_first_normal(context: Context) -> Group:
     durations, events = first.time[first.evaluable], first.reached[first.evaluable]
     curve = kaplan_meier(durations, events, **context.curve)
     until = context.protocol.ck_normal_time.rmst_until_days
-    return Group(
-        context, durations, events, curve, restricted_mean(durations, events, until=until, level=context.level)
-    )
+    mean = restricted_mean(durations, events, until=until, level=context.level, known=curve)
+    return Group(context, durations, events, curve, mean)
 
 
 def _comparison(estimate: Estimate, groups: Sequence[Group], whole: Context) -> GroupComparison:

@@ -31,7 +31,7 @@ from app.analyses.ck_normal.intercurrent_strategies import (
     times_of,
 )
 from app.analyses.claims import median_time
-from app.analyses.preset_difference import Differs, normal_time_difference
+from app.analyses.preset_difference import Differs, PresetDifference, normal_time_difference
 from app.analyses.without_effect import Headline, NullOptions, Simulated, without_effect
 from app.derive.exposure import first_new_drug_day
 from app.derive.intercurrent_events import Event
@@ -316,8 +316,13 @@ def ck_normal_time(context: Context) -> Findings:
         {"results": [row], "nothing": without_effect(context, ["CK"], partial(_headlines, context))},
         normality_excluded(context),
         normality_flags(context),
+        fields={} if context.options.by else _difference(context, row.median),
         claims=_claims(context, row),
     )
+
+
+def _difference(whole: Context, median: Median) -> dict[str, PresetDifference | None]:
+    return {"preset_for_new_studies": normal_time_difference(whole, median)}
 
 
 def _headlines(context: Context, study: DerivedStudy, cohorts: int) -> list[Headline]:
@@ -365,8 +370,10 @@ def _basis(whole: Context) -> Basis:
         "upper_limit_changes",
         "several_laboratories",
     )
-    own = times_of(whole, strategy_in_force(whole)).curve.median
-    return Basis(caveats, normal_time_definition(whole), {"preset_for_new_studies": normal_time_difference(whole, own)})
+    definition = normal_time_definition(whole)
+    if not whole.options.by:  # then the one row is that of the whole study
+        return Basis(caveats, definition)
+    return Basis(caveats, definition, _difference(whole, times_of(whole, strategy_in_force(whole)).curve.median))
 
 
 def _claims(context: Context, row: NormalTime) -> list[Claim]:

@@ -130,7 +130,7 @@ def _estimates(
     if strategy != "competing":
         ended = cause != CENSORED
         curve = kaplan_meier(duration, ended, **context.curve)
-        return curve, restricted_mean(duration, ended, until=until, level=context.level)
+        return curve, restricted_mean(duration, ended, until=until, level=context.level, known=curve)
     known = len(CAUSES)
     curve = event_free(duration, cause, causes_known=known, **context.curve)
     return curve, restricted_mean_event_free(duration, cause, causes_known=known, until=until, level=context.level)

@@ -126,6 +126,10 @@ class CaveatFinding:
         return SENTENCES[self.code].format(count=self.count, of=self.of, **numbers)
 
 
+KnownFindings = dict[Callable[[Context], Iterator[CaveatFinding]], tuple[CaveatFinding, ...]]
+"""What each source found in one study."""
+
+
 def counted(
     code: str,
     seen: Bools,
@@ -146,18 +150,26 @@ def _of_count(code: str, count: int, of: int) -> CaveatFinding:
     return CaveatFinding(code, count > 0 if of else None, count, of, reason=reason)
 
 
-def findings(context: Context, codes: Iterable[str] = tuple(SENTENCES)) -> list[CaveatFinding]:
-    """The findings for some caveats, by default all, in the order of their sentences."""
+def findings(
+    context: Context, codes: Iterable[str] = tuple(SENTENCES), known: KnownFindings | None = None
+) -> list[CaveatFinding]:
+    """The findings for some caveats, by default all, in the order of their sentences. Those that are `known` of the
+    same study and options are not found again.
+    """
+    known = {} if known is None else known
     wanted = {code for code in codes if code in SENTENCES}
     needed = dict.fromkeys(_SOURCES[code] for code in SENTENCES if code in wanted)
-    found = [finding for source in needed for finding in source(context) if finding.code in wanted]
+    for source in needed:
+        if source not in known:
+            known[source] = tuple(source(context))
+    found = [finding for source in needed for finding in known[source] if finding.code in wanted]
     order = list(SENTENCES)
     return sorted(found, key=lambda finding: order.index(finding.code))
 
 
-def caveats_of(context: Context, codes: Sequence[str]) -> tuple[Caveat, ...]:
+def caveats_of(context: Context, codes: Sequence[str], known: KnownFindings | None = None) -> tuple[Caveat, ...]:
     """The caveats of an answer: those about data with their findings, the others with their sentences alone."""
-    found = findings(context, codes)
+    found = findings(context, codes, known)
     caveats: list[Caveat] = []
     for code in dict.fromkeys(codes):
         general = CAVEATS.get(code, "")

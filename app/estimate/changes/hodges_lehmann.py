@@ -23,8 +23,12 @@ def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95, zeros: Zeros 
     correction and without tie correction, which gives the wider interval (`hodges_lehmann_normal`; Hollander and Wolfe
     1999, section 3.3).
     """
+    return pseudomedian(rounded(differences), level=level, zeros=zeros)
+
+
+def pseudomedian(values: NDArray[np.float64], *, level: float, zeros: Zeros) -> Interval:
+    """The same of values that are `rounded`."""
     check_level(level)
-    values = rounded(differences)
     kept = values[values != 0] if zeros == "drop" else values
     averages = _WalshAverages(kept)
     low, high, reason = averages.limits(level)

@@ -3,13 +3,15 @@
 import math
 from typing import Literal
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from app.estimate.arithmetic import check_level, deviation_of, mean_of, quantile_of, sorted_values
-from app.estimate.changes.hodges_lehmann import hodges_lehmann
-from app.estimate.changes.signed_rank import SignedRankP, Zeros, rounded, signed_rank_test
+from app.estimate.arithmetic import check_level, deviation_of, mean_of, quantile_of, sorted_values, to_twelve_digits
+from app.estimate.changes.hodges_lehmann import pseudomedian
+from app.estimate.changes.signed_rank import SignedRankP, Zeros, rank_test
 from app.estimate.results import Change, Interval, Reason, TestResult
 
+Floats = NDArray[np.float64]
 TName = Literal["paired_t", "one_sample_t"]
 
 
@@ -29,31 +31,31 @@ def paired_change(
     12 significant digits), t, its p and its interval are null; SciPy would give t = infinity, p = 0.
     """
     check_level(level)
-    ordered = sorted_values(differences).tolist()
+    values = sorted_values(differences)
+    ordered, ranked = values.tolist(), to_twelve_digits(values)
     mean = mean_of(ordered) if ordered else None
-    spread, missing = _spread(ordered, mean)
+    spread, missing = _spread(values, ranked, mean)
     return Change(
         n=len(ordered),
         mean=mean,
         median=quantile_of(ordered, 0.5) if ordered else None,
         sd=spread,
-        tests=(signed_rank_test(ordered, zeros, signed_rank_p), _t_test(ordered, mean, spread, missing, t_name)),
+        tests=(rank_test(ranked, zeros, signed_rank_p), _t_test(ordered, mean, spread, missing, t_name)),
         intervals=(
             _t_interval(len(ordered), mean, spread, missing, level),
-            hodges_lehmann(ordered, level=level, zeros=zeros),
+            pseudomedian(ranked, level=level, zeros=zeros),
         ),
         reason=None if len(ordered) > 1 else missing,
     )
 
 
-def _spread(ordered: list[float], mean: float | None) -> tuple[float | None, Reason | None]:
+def _spread(values: Floats, ranked: Floats, mean: float | None) -> tuple[float | None, Reason | None]:
     """The standard deviation, and the reason if t is not defined."""
-    if not ordered:
+    if not len(values):
         return None, Reason.NO_PATIENTS
-    if len(ordered) == 1:
+    if len(values) == 1:
         return None, Reason.TOO_FEW_VALUES
-    least, greatest = rounded([ordered[0], ordered[-1]])
-    spread = deviation_of(ordered, mean) if least < greatest else 0.0
+    spread = deviation_of(values, mean) if ranked[0] < ranked[-1] else 0.0
     return spread, None if spread else Reason.CONSTANT_DIFFERENCES
 
 

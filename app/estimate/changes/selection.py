@@ -6,12 +6,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FEW = 16
-"""When at most so many sums for each row are left, they are computed."""
-SAMPLED = 8192
-"""The size of the sample of a round."""
-MARGIN = 0.003
-"""The sample estimates the rank of a sum to about this share of all sums; the pivots are this far on either side."""
+FEW = 16_384
+"""When at most so many sums are left, they are computed."""
+SAMPLED, SAMPLED_LATER = 8192, 2048
+"""The size of the sample of the first round, and of the others."""
+MARGIN = 50
+"""A place in the sample estimates the rank of a sum to about so many places; the pivots are this far on either side."""
 
 
 def kth_sum(rows: Floats, columns: Floats, start: Ints, k: int) -> float:
@@ -37,7 +37,7 @@ class Sums:
         """The k-th smallest (from 1).
 
         Each round takes two pivots from a regular sample of the remaining sums, one on each side of the k-th. It counts
-        the sums below them and drops those on the wrong side. After a few rounds the remaining sums fit into memory. If
+        the sums below them and drops those on the wrong side. After one or two rounds few sums remain. If
         a round leaves more than half, the next uses the weighted median of the rows' medians, which always drops a
         quarter (Johnson and Mizoguchi 1978). Memory is O(n), time at worst O(n log^2 n). Sums that differ by a few
         units in the last place of the largest value count as equal.
@@ -45,7 +45,7 @@ class Sums:
         rows, columns, start = self._rows, self._columns, self._start
         first, end = start, self._all  # of row i the columns first[i] .. end[i] - 1 are left
         left, narrowed = int(np.sum(end - first)), True
-        while left > FEW * rows.size:
+        while left > FEW:
             share = (k - np.sum(first - start)) / left
             pivots = self._around(first, end, share) if narrowed else [_middle(rows, columns, first, end)]
             for pivot in pivots:
@@ -78,11 +78,12 @@ class Sums:
         """Two sums from a regular sample; the sum at this share of the remaining sums is expected between them."""
         if first is self._start and end is self._all:
             if self._sample is None:
-                self._sample = np.sort(_sample(self._rows, self._columns, first, end))
+                self._sample = np.sort(_sample(self._rows, self._columns, first, end, SAMPLED))
             ordered = self._sample
         else:
-            ordered = np.sort(_sample(self._rows, self._columns, first, end))
-        wanted = np.clip([(share - MARGIN) * SAMPLED, (share + MARGIN) * SAMPLED], 0, SAMPLED - 1).astype(np.int64)
+            ordered = np.sort(_sample(self._rows, self._columns, first, end, SAMPLED_LATER))
+        margin, size = MARGIN / ordered.size, ordered.size
+        wanted = np.clip([(share - margin) * size, (share + margin) * size], 0, size - 1).astype(np.int64)
         pivots: list[float] = ordered[wanted].tolist()
         return pivots
 
@@ -100,10 +101,10 @@ class Sums:
         return sums
 
 
-def _sample(rows: Floats, columns: Floats, first: Ints, end: Ints) -> Floats:
+def _sample(rows: Floats, columns: Floats, first: Ints, end: Ints, size: int) -> Floats:
     """A regular sample of the remaining sums."""
     last = np.cumsum(end - first)
-    places = ((np.arange(SAMPLED) + 0.5) * (last[-1] / SAMPLED)).astype(np.int64)
+    places = ((np.arange(size) + 0.5) * (last[-1] / size)).astype(np.int64)
     row = np.searchsorted(last, places, side="right")
     sums: Floats = rows[row] + columns[end[row] - last[row] + places]
     return sums

@@ -75,7 +75,11 @@ def signed_rank_test(differences: ArrayLike, zeros: Zeros = "drop", p: SignedRan
     differences (`exact_unless_tied`). With `zeros="pratt"` the name of the method ends in `_pratt`. If every difference
     is zero p is 1; without differences it is null.
     """
-    values = rounded(differences)
+    return rank_test(rounded(differences), zeros, p)
+
+
+def rank_test(values: NDArray[np.float64], zeros: Zeros, p: SignedRankP) -> TestResult:
+    """The same of values that are `rounded`."""
     ranks = signed_ranks(values, zeros)
     exact, corrected = ranks.exact(p), p != "normal"
     method = "wilcoxon_exact" if exact else "wilcoxon_normal_corrected" if corrected else "wilcoxon_normal"

@@ -178,8 +178,12 @@ def median_of(
     )
 
 
-def restricted_mean(durations: ArrayLike, events: ArrayLike, *, until: float, level: float = 0.95) -> RestrictedMean:
+def restricted_mean(
+    durations: ArrayLike, events: ArrayLike, *, until: float, level: float = 0.95, known: Survival | None = None
+) -> RestrictedMean:
     """The area under the Kaplan-Meier curve from 0 to `until`, in the unit of the durations, with its standard error.
+
+    `known` is the curve of these patients, if it was estimated before: it is not estimated again.
 
     With A_j the area from event time t_j to `until`, the variance is the sum of A_j^2 d_j/(n_j(n_j - d_j)); a time at
     which no patient is left has A_j = 0 and adds nothing (R `summary(survfit, rmean=until)`). The interval is the mean
@@ -191,7 +195,7 @@ def restricted_mean(durations: ArrayLike, events: ArrayLike, *, until: float, le
     if not 0 <= until <= LARGEST:
         raise ValueError("`until` must be finite and not negative.")
     times, observed = _by_time(durations, events)
-    steps = _product_limit(times, observed)
+    steps: Sequence[CurveStep | CurvePoint] = _product_limit(times, observed) if known is None else known.curve[1:]
     if not times.size:
         return mean_within(until, level, Reason.NO_PATIENTS)
     if until > times[-1] and not (steps and steps[-1].survival == 0):
