@@ -1,7 +1,8 @@
 """Computes answers beside each other: in worker processes that can be stopped, or in threads of the service.
 
 A question waits in the fair queue, then it is computed. If the same question is asked again meanwhile, both get the one
-answer. If everybody who asked has gone, the question leaves the queue, or the process that computes it is killed.
+answer: of a study as it stands, where it was read after both had asked. If everybody who asked has gone, the question
+leaves the queue, or the process that computes it is killed.
 """
 
 import asyncio
@@ -9,16 +10,17 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from anyio.to_thread import run_sync
 
 from app.access.fair_queue import FairQueue
 from app.access.kept_cohorts import KeptCohorts
-from app.access.study_answers import Work, Workplace, parts_of
+from app.access.study_answers import AnswerOrigin, Work, Workplace, parts_of
 from app.access.warming import settle, warm
 from app.access.worker_process import WorkerEnded, WorkerProcess, WorkerSettings
 from app.errors import Busy, ServiceError, TakesTooLong
@@ -35,6 +37,7 @@ REASONS = ("client_gone", "deadline", "died", "made_room")
 log = logging.getLogger("myoresponse")
 
 
+Answered = TypeVar("Answered")
 Take = Callable[[bytes], object]
 """Gets the parts of an answer, one after the other, in a thread; it may wait."""
 
@@ -68,6 +71,25 @@ class TakenOnce:
                 self._taken += len(new)
                 if new:
                     self._take(new)
+
+        return of_this_one
+
+
+class TakenLast:
+    """Keeps the parts of the computing that began last; `tell` gets the first one, in a thread."""
+
+    def __init__(self, tell: Take) -> None:
+        self._tell = tell
+        self.parts: list[bytes] = []
+
+    def begun(self) -> Take:
+        """What takes the parts of the computing that begins now."""
+        parts = self.parts = []
+
+        def of_this_one(part: bytes) -> None:
+            parts.append(part)
+            if len(parts) == 1:
+                self._tell(part)
 
         return of_this_one
 
@@ -278,11 +300,34 @@ def workers_of(settings: Settings, database: Database) -> Workers:
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
-    """A question that is being answered, and how many wait for its answer."""
+class Flight(Generic[Answered]):
+    """A question that is being answered, by its name, and how many wait for its answer."""
 
-    task: asyncio.Task[bytes]
-    askers: int = 0
+    name: str
+    task: asyncio.Task[Answered]
+    askers: int = field(default=0, init=False)
+
+
+@dataclass(slots=True, eq=False)
+class NewestFlight(Flight[tuple[AnswerOrigin, bytes]]):
+    """A question about a study as it stands: who asked it first, the state that this client saw, and the state that is
+    `read` for the answer, as soon as it is known.
+    """
+
+    read: asyncio.Future[AnswerOrigin]
+    client: str
+    seen: AnswerOrigin
+
+    def may_serve(self, client: str, seen: AnswerOrigin) -> bool:
+        """Whether a client who saw this state may wait for the answer: it is not known to be of an earlier state, and
+        the client does not wait behind other questions of another one.
+        """
+        if self.read.done():
+            return not self.read.result().is_before(seen)
+        return client == self.client or seen == self.seen
+
+
+AnyFlight = TypeVar("AnyFlight", bound=Flight[Any])
 
 
 class Computing:
@@ -291,7 +336,7 @@ class Computing:
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
         self.queue = FairQueue(workers.places, revoking=workers.can_be_stopped)
-        self._flights: dict[str, Flight] = {}
+        self._flights: list[Flight[Any]] = []
         self._preparing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -309,17 +354,70 @@ class Computing:
 
         Raises `Busy`, `TakesTooLong`, and what the work raises.
         """
-        flight = self._flights.get(tag)
+        flight = next((each for each in self._flights if each.name == tag), None)
         if flight is None:
-            flight = self._flights[tag] = Flight(asyncio.create_task(self._whole(client, studies, work)))
-            flight.task.add_done_callback(partial(self._landed, tag, flight))
+            flight = self._begin(Flight(tag, asyncio.create_task(self._whole(client, studies, work))))
+        with self._asking(flight):
+            answer: bytes = await asyncio.shield(flight.task)
+            return answer
+
+    async def newest(
+        self, client: str, study: str, question: str, seen: AnswerOrigin, work: Work
+    ) -> tuple[AnswerOrigin, bytes]:
+        """The answer to a question about the study as it stands, and the state that it was read from: that in which the
+        study is when the computing begins, never an earlier one than the client has `seen`. The work gives the
+        origin first. Equal questions mean the same work.
+
+        Raises the same as `answer`.
+        """
+        while True:
+            flight, begun = self._that_may_serve(question, client, seen), False
+            if flight is None:
+                flight, begun = self._begin_newest(client, study, question, seen, work), True
+            with self._asking(flight):
+                either: list[asyncio.Future[Any]] = [flight.task, flight.read]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if begun or not flight.read.done() or not flight.read.result().is_before(seen):
+                    return await asyncio.shield(flight.task)
+
+    def _that_may_serve(self, question: str, client: str, seen: AnswerOrigin) -> NewestFlight | None:
+        for flight in self._flights:
+            if isinstance(flight, NewestFlight) and flight.name == question and flight.may_serve(client, seen):
+                return flight
+        return None
+
+    def _begin_newest(self, client: str, study: str, question: str, seen: AnswerOrigin, work: Work) -> NewestFlight:
+        loop = asyncio.get_running_loop()
+        read: asyncio.Future[AnswerOrigin] = loop.create_future()
+
+        def tell(part: bytes) -> None:
+            if not read.done():
+                read.set_result(AnswerOrigin.of(part))
+
+        async def computed() -> tuple[AnswerOrigin, bytes]:
+            taken = TakenLast(lambda part: loop.call_soon_threadsafe(tell, part))
+            await self._computed(client, [study], work, taken.begun)
+            origin, *answer = taken.parts
+            tell(origin)
+            return AnswerOrigin.of(origin), b"".join(answer)
+
+        return self._begin(NewestFlight(question, asyncio.create_task(computed()), read, client, seen))
+
+    def _begin(self, flight: AnyFlight) -> AnyFlight:
+        self._flights.append(flight)
+        flight.task.add_done_callback(partial(self._landed, flight))
+        return flight
+
+    @contextmanager
+    def _asking(self, flight: Flight[Any]) -> Iterator[None]:
+        """Somebody waits for the answer in the block. If nobody does any more, it is given up."""
         flight.askers += 1
         try:
-            return await asyncio.shield(flight.task)
+            yield
         finally:
             flight.askers -= 1
             if flight.askers == 0 and not flight.task.done():
-                self._remove(tag, flight)
+                self._flights.remove(flight)
                 flight.task.cancel()
 
     async def _whole(self, client: str, studies: Sequence[str], work: Work) -> bytes:
@@ -333,10 +431,13 @@ class Computing:
         If it has to make room for another client, it waits and begins again: it gives the same bytes, and those that
         were taken before are left out.
         """
-        once = TakenOnce(take)
+        await self._computed(client, studies, work, TakenOnce(take).begun)
+
+    async def _computed(self, client: str, studies: Sequence[str], work: Work, begun: Callable[[], Take]) -> None:
+        """Compute when it is the turn of the client; `begun` gives what takes the parts, each time that it begins."""
         while True:
             async with self.queue.place(client, studies[0] if studies else "") as turn:
-                running = asyncio.ensure_future(self.workers.run(studies, work, once.begun()))
+                running = asyncio.ensure_future(self.workers.run(studies, work, begun()))
                 either: list[asyncio.Future[Any]] = [running, turn.revoked]
                 try:
                     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -347,18 +448,15 @@ class Computing:
                         running.cancel("made_room" if turn.revoked.done() else "client_gone")
                         await asyncio.wait([running])
 
-    def _landed(self, tag: str, flight: Flight, task: asyncio.Task[bytes]) -> None:
-        self._remove(tag, flight)
+    def _landed(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
+        if flight in self._flights:
+            self._flights.remove(flight)
         if not task.cancelled():
             task.exception()  # it may be that nobody waits for it any more
 
-    def _remove(self, tag: str, flight: Flight) -> None:
-        if self._flights.get(tag) is flight:
-            del self._flights[tag]
-
     async def close(self) -> None:
         """Give up what is being computed, and end the workers."""
-        tasks: list[asyncio.Task[Any]] = [flight.task for flight in self._flights.values()]
+        tasks: list[asyncio.Task[Any]] = [flight.task for flight in self._flights]
         if self._preparing is not None:
             tasks.append(self._preparing)
         for task in tasks:

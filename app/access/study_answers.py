@@ -3,8 +3,10 @@
 Everything here and all that it imports is loaded by worker processes, so nothing of it knows HTTP.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -62,6 +64,28 @@ class StudyQuestion:
     protocol: Protocol | None = None
 
 
+class AnswerOrigin(NamedTuple):
+    """From which state of a study an answer is made, as its ETag has it (`StudyAt.tag`)."""
+
+    study: str
+    revision: int
+    received_at: int
+    protocol: str
+
+    @classmethod
+    def of(cls, part: bytes) -> Self:
+        """The origin that a worker has sent as a part."""
+        return cls(*json.loads(part))
+
+    def part(self) -> bytes:
+        """The origin, to be sent as a part."""
+        return json.dumps(self).encode()
+
+    def is_before(self, other: Self) -> bool:
+        """Whether this state lacks something that the other has."""
+        return self.revision < other.revision or self.received_at < other.received_at
+
+
 def answer_bytes(name: str, options: Options, header: Header, cohort: Cohort, protocol: Protocol) -> bytes:
     """The answer to one question, or the whole report."""
     if name == WHOLE:
@@ -71,11 +95,18 @@ def answer_bytes(name: str, options: Options, header: Header, cohort: Cohort, pr
 
 def answer_of_study(question: StudyQuestion, compute: Compute, place: Workplace) -> bytes:
     """What `compute` makes of the study. Nothing of the database is held while it computes."""
+    _, answer = newest_of_study(question, compute, place)
+    return answer
+
+
+def newest_of_study(question: StudyQuestion, compute: Compute, place: Workplace) -> Iterator[bytes]:
+    """The `AnswerOrigin` of the answer as soon as it is known, then the answer as before."""
     with study_at(place.database, question.study, question.at) as snapshot:
         protocol = question.protocol or snapshot.protocol
+        yield AnswerOrigin(*snapshot.tag(protocol)).part()
         cohort = place.cohorts.cohort_of(snapshot)
         changed = declared_after_first_outcome(snapshot, cohort, protocol)
-    return compute(header(snapshot, cohort, protocol, changed=changed), cohort, protocol)
+    yield compute(header(snapshot, cohort, protocol, changed=changed), cohort, protocol)
 
 
 def answer_of_cohort(cohort: Cohort, protocol: Protocol, options: Options, place: Workplace) -> bytes:

@@ -19,8 +19,12 @@ from app.derive.visit_values import VisitValues
 from app.protocol.model import Protocol
 from app.timeline.cohort import NO_TIME, Cohort, Ints, Piece
 
-MOST = 64
-"""If more patients changed, all are derived again."""
+FEW = 8
+"""If more than one in so many patients changed, all are derived again. A patient who stays counts twice, as before and
+as now.
+"""
+ALWAYS_FEW = 64
+"""So many may have changed in any case."""
 PROTOCOLS = 4
 """Derivations under so many protocols are kept with a cohort: those that were asked for last."""
 BYTES_DERIVED = 2_500
@@ -76,7 +80,7 @@ def keep_for_later(before: Cohort, after: Cohort) -> None:
     """Keep with the cohort of another revision what is kept with this one."""
     if before.derived and before.zoned == after.zoned:
         change = _Change(before, after)
-        if len(change.come) + len(change.gone) <= MOST:
+        if len(change.come) + len(change.gone) <= max(ALWAYS_FEW, len(after) // FEW):
             for digest, (protocol, derived) in tuple(before.derived.items()):
                 after.derived[digest] = protocol, change.derivations(protocol, derived)
 

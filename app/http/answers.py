@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from app.access.callers import Caller
-from app.access.study_answers import Compute, StudyQuestion, Work, answer_of_study
+from app.access.study_answers import AnswerOrigin, Compute, StudyQuestion, Work, answer_of_study, newest_of_study
 from app.errors import Erased
 from app.http.authentication import network_of
 from app.http.file_in_parts import FileInParts
@@ -23,6 +23,7 @@ from app.http.openapi import JSON
 from app.http.repeated import REPEATABLE, Repeatable
 from app.http.responses import etag_from, matches, tagged
 from app.http.state import AppState
+from app.store.audit import answered_from
 from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import study_at
@@ -46,6 +47,12 @@ class Asker:
         and the work is given up.
         """
         return await self.while_here(self.state.computing.answer(self.client, studies, tag, work))
+
+    async def newest(self, question: str, seen: AnswerOrigin, work: Work, study: str) -> tuple[AnswerOrigin, bytes]:
+        """The same for a question about the study as it stands, from the state that the client has `seen` or a later
+        one, which is given too.
+        """
+        return await self.while_here(self.state.computing.newest(self.client, study, question, seen, work))
 
     async def file_in_parts(self, work: Work, media_type: str, *studies: str) -> Response:
         """The answer that sends what the work gives, part by part. Raises what is raised before the first part."""
@@ -101,24 +108,41 @@ async def _answer(
 ) -> Response:
     answers = asker.state.answers
     erasures = answers.erasures(question.study)
-    at, tag = await run_sync(_version, asker.state.database, question)
+    at, seen = await run_sync(_version, asker.state.database, question)
+    tag = _tag(question, seen)
     body = b"" if matches(if_none_match, tag) else answers.get(tag)
     if body is not None:
         asker.scope[REPEATABLE] = Repeatable(question.study, erasures)
         return tagged(body, tag, if_none_match, media_type)
-    work = partial(answer_of_study, replace(question, at=at), compute)
-    body = await asker.computed(tag, work, question.study)
+    if question.at.latest and not question.options.patients:
+        origin, body = await asker.newest(
+            _name(question), seen, partial(newest_of_study, question, compute), question.study
+        )
+        tag = _tag(question, origin)
+        answered_from(question.study, origin.revision)
+    else:
+        work = partial(answer_of_study, replace(question, at=at), compute)
+        body = await asker.computed(tag, work, question.study)
     answers.keep(question.study, tag, body, erasures)
     return tagged(body, tag, None, media_type)
 
 
-def _version(database: Database, question: StudyQuestion) -> tuple[AsOf, str]:
-    """The revision that the question is about, by its number, and the tag of the answer. Raises `NotFound` if it lists
-    one patient and the study has none of that name.
+def _version(database: Database, question: StudyQuestion) -> tuple[AsOf, AnswerOrigin]:
+    """The revision that the question is about, by its number, and the origin of the answer. Raises `NotFound` if it
+    lists one patient and the study has none of that name.
     """
     with study_at(database, question.study, question.at) as snapshot:
         if question.options.patients and question.options.patient is not None:
             snapshot.require_patient(question.options.patient)
-        tag = snapshot.tag(question.protocol or snapshot.protocol)
-        options = question.options.model_dump(mode="json")
-        return AsOf(snapshot.revision), etag_from(question.name, *tag, options)
+        return AsOf(snapshot.revision), AnswerOrigin(*snapshot.tag(question.protocol or snapshot.protocol))
+
+
+def _tag(question: StudyQuestion, origin: AnswerOrigin) -> str:
+    """The ETag of the answer."""
+    return etag_from(question.name, *origin, question.options.model_dump(mode="json"))
+
+
+def _name(question: StudyQuestion) -> str:
+    """The name of the question, whatever the state of its study."""
+    protocol = question.protocol and question.protocol.digest
+    return etag_from(question.name, question.study, protocol, question.options.model_dump(mode="json"))

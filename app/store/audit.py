@@ -154,6 +154,13 @@ def was_read(study: str, identifiers: Iterable[str], revision: int | None = None
             access.revisions.setdefault(study, revision)
 
 
+def answered_from(study: str, revision: int) -> None:
+    """Note that the answer was made from this revision, which came after the one that was looked at first."""
+    access = _ACCESS.get()
+    if access is not None:
+        access.revisions[study] = revision
+
+
 def everyone_was_read() -> None:
     """Note that the answer lists every patient."""
     access = _ACCESS.get()

@@ -45,6 +45,10 @@ LEAST_ROWS = 10_000
 """A smaller study is read from its rows as fast."""
 RENEW = 16
 """A segment is made again when more than one in so many of its patients has changed."""
+PAUSES = 20
+"""After a segment was written, it is not renewed for so many times as long as that took, unless it is of no use at all:
+questions about a study that is written to all the time would wait for it again and again.
+"""
 LOCK_SECONDS = 5.0
 """How long the removal of segments waits for one that is being written."""
 REST_SECONDS = 60.0
@@ -109,6 +113,7 @@ class Segments:
         self._keys = keys
         self._flawed: set[int] = set()
         self._failed_at: float | None = None
+        self._pauses: dict[int, float] = {}
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -194,10 +199,13 @@ class Segments:
         if rows < self.least_rows or self._rests() or not cohort_batches.can_be_made():
             return False
         try:
-            if not self._is_due(database, known):
+            if self._pauses_for(known) or not self._is_due(database, known):
                 return False
             with self._locked(known.study, 0) as mine:
-                return mine and self._write(database, known)
+                began = time.monotonic()
+                written = mine and self._write(database, known)
+                self._pauses[known.study] = time.monotonic() + PAUSES * (time.monotonic() - began)
+                return written
         except OSError as error:
             self._failed_at = time.monotonic()
             self._say(known.study, "not_written", errno.errorcode.get(error.errno or 0, "EIO"))
@@ -208,6 +216,10 @@ class Segments:
     def _rests(self) -> bool:
         """Whether a segment could not be written a short time ago."""
         return self._failed_at is not None and time.monotonic() < self._failed_at + REST_SECONDS
+
+    def _pauses_for(self, known: KnownCohort) -> bool:
+        """Whether the segment was written a short time ago, and not all rows had to be read since."""
+        return known.changed < len(known.cohort) and time.monotonic() < self._pauses.get(known.study, 0.0)
 
     def _is_due(self, database: Database, known: KnownCohort) -> bool:
         if known.study in self._flawed:

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ import pytest
 
 from app.access import computing as module
 from app.access.computing import Computing, ProcessWorkers, TakenOnce
+from app.access.study_answers import AnswerOrigin
 from app.access.worker_process import WorkerSettings
 from app.errors import Busy, NotFound, ServiceError, TakesTooLong
 from app.secret_file import secret_path
 from app.store import migrations
 from app.store.engine import Database
 from app.store.erasure import erase
+from app.store.snapshot import study_at
 from tests.access import works
 from tests.store.posts import begin_study, now, post, timeline
 
@@ -150,6 +153,112 @@ def test_a_question_that_is_asked_by_several_is_computed_once_and_stopped_when_t
         assert not asked[1].done()
         asked[1].cancel()
         await dies(worker)
+
+    story(url, tell)
+
+
+def seen_now(url: str, study: str = "first") -> AnswerOrigin:
+    database = Database(url)
+    with study_at(database, study) as snapshot:
+        seen = AnswerOrigin(*snapshot.tag())
+    database.dispose()
+    return seen
+
+
+def posted(url: str, study: str, patient: str) -> AnswerOrigin:
+    """The state of a study after a new patient."""
+    database = Database(url)
+    post(database, study, timeline(patient))
+    database.dispose()
+    return seen_now(url, study)
+
+
+@dataclass
+class Newest:
+    """Asks how many patients the first study has as it stands, and lets the answers go on."""
+
+    computing: Computing
+    folder: Path
+    work: Any = None
+
+    def __post_init__(self) -> None:
+        self.mark, self.go_on = self.folder / "mark", self.folder / "go-on"
+        self.work = partial(works.newest, "first", str(self.mark), str(self.go_on))
+
+    def asked(self, client: str, seen: AnswerOrigin) -> asyncio.Task[tuple[AnswerOrigin, bytes]]:
+        return asyncio.create_task(self.computing.newest(client, "first", "how many", seen, self.work))
+
+
+def test_one_computing_that_begins_after_all_have_asked_answers_them_from_the_state_that_it_finds(url, tmp_path):
+    """Each sees every revision of before it asked, also who asked while an earlier state was read."""
+
+    async def tell(computing: Computing) -> None:
+        newest = Newest(computing, tmp_path)
+        first = newest.asked("A", before := seen_now(url))
+        await appears(newest.mark)
+        same = newest.asked("B", before)
+        later = [newest.asked("A", posted(url, "first", patient)) for patient in ("P03", "P04")]
+        await asyncio.sleep(0.2)
+        assert (computing.queue.running(), computing.queue.waiting()) == (1, 1)
+        last = posted(url, "first", "P05")
+        newest.go_on.touch()
+        assert await first == await same == (before, b"2 by done")
+        assert [await each for each in later] == [(last, b"5 by done")] * 2
+        assert computing.queue.running() == 0
+
+    story(url, tell)
+
+
+def test_a_client_never_waits_behind_the_questions_of_another_one_for_an_answer_that_both_want(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        newest = Newest(computing, tmp_path)
+        before, spun = seen_now(url), []
+        for number in range(3):
+            work = partial(works.spin, str(tmp_path / str(number)))
+            spun.append(asyncio.create_task(computing.answer("A", ["first"], str(number), work)))
+        behind = newest.asked("A", before)
+        await appears(tmp_path / "0")
+        newest.go_on.touch()
+        own = newest.asked("B", seen := posted(url, "first", "P03"))
+        assert await own == (seen, b"3 by done")
+        assert not behind.done()
+        for each in (*spun, behind):
+            each.cancel()
+
+    story(url, tell)
+
+
+def test_an_answer_that_makes_room_is_read_anew_and_is_about_the_state_that_it_names(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        newest = Newest(computing, tmp_path)
+        blocking = asyncio.create_task(
+            computing.answer("A", ["second"], "x", partial(works.spin, str(tmp_path / "spun")))
+        )
+        await appears(tmp_path / "spun")
+        asked = newest.asked("A", seen_now(url))
+        await appears(newest.mark)
+        last = posted(url, "first", "P03")
+        assert await computing.answer("B", ["first"], "y", works.pid)
+        assert computing.workers.stopped == {"made_room": 1}
+        newest.go_on.touch()
+        assert await asked == (last, b"3 by done")
+        blocking.cancel()
+
+    story(url, tell)
+
+
+def test_the_newest_answer_is_given_up_when_the_last_asker_has_gone_and_refused_as_its_work_is(url, tmp_path):
+    async def tell(computing: Computing) -> None:
+        newest = Newest(computing, tmp_path)
+        asked = [newest.asked(client, seen_now(url)) for client in "AA"]
+        worker = await appears(newest.mark)
+        asked[0].cancel()
+        await asyncio.sleep(0.2)
+        assert lives(worker)
+        asked[1].cancel()
+        await dies(worker)
+        missing = [computing.newest("A", "first", "missing", seen_now(url), works.missing) for _ in range(2)]
+        assert [await refused(each) for each in missing] == [NotFound, NotFound]
 
     story(url, tell)
 

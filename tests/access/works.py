@@ -4,10 +4,11 @@ import os
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from app.access import study_answers
-from app.access.study_answers import Workplace
+from app.access.study_answers import AnswerOrigin, Workplace
 from app.errors import NotFound
 from app.store.snapshot import study_at
 
@@ -51,6 +52,15 @@ def busy(place: Workplace) -> bytes:
     while time.process_time() < until:
         pass
     return pid(place)
+
+
+def newest(study: str, mark: str, go_on: str, place: Workplace) -> Iterator[bytes]:
+    """The state of a study; then, when the file `go_on` exists, how many patients it had in that state."""
+    with study_at(place.database, study) as snapshot:
+        yield AnswerOrigin(*snapshot.tag()).part()
+        count = len(place.cohorts.cohort_of(snapshot))
+    yield b"%d by " % count
+    yield wait_for(mark, go_on, place)
 
 
 def patients(study: str, place: Workplace) -> bytes:

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from urllib.parse import quote
 
 import pytest
@@ -13,9 +14,11 @@ from app.access.callers import Scope
 from app.access.computing import ThreadWorkers
 from app.analyses import QUESTIONS, REPORTED
 from app.api import analyses
+from app.http import answers
 from app.http.state import Answers
 from app.protocol.presets import RELATIVE_20, SEED_2008
 from tests.api.examples import JSON, codes, events, fill, lab, make_study, timeline
+from tests.store.posts import post
 
 
 @pytest.fixture
@@ -100,6 +103,34 @@ def test_a_client_that_has_the_answer_gets_304_before_anything_is_computed(serve
     assert counted == []
     assert client.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
     assert counted == ["ck-change"]
+
+
+@pytest.mark.parametrize("listed", ["", "?patients=true"])
+def test_an_answer_its_etag_and_its_row_of_the_audit_are_of_the_revision_that_was_read(client, monkeypatch, listed):
+    """A result comes after the question was asked and before it is computed: the answer has it, or its revision has
+    it not.
+    """
+    home = fill(client, 2)
+    look = answers._version
+
+    def then_a_result_comes(database, question):
+        found = look(database, question)
+        Context().run(post, database, "trial", timeline("P09"))  # not as a part of the request
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(answers, "_version", then_a_result_comes)
+        first = client.get(f"{home}/analyses/response-rates{listed}")
+    read = first.json()["revision"]
+    assert first.json()["populations"]["all"] == (2 if listed else 3)
+    again = client.get(f"{home}/analyses/response-rates{listed or '?'}&revision={read}")
+    assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
+    rows: list[list[int]] = []
+    deadline = time.monotonic() + 30
+    while len(rows) < 2 and time.monotonic() < deadline:
+        items = client.get("/v1/audit?study=trial&limit=500").json()["items"]
+        rows = [row["revisions"] for row in items if row["operation"] == "getResponseRates"]
+    assert rows == [[read], [read]]
 
 
 _ALONE = tuple(f"?patients=true&patient={name}" for name in ("P00", "P01"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.analyses import Options, answer, report
-from app.derive.later_revision import BYTES_DERIVED, MOST, PROTOCOLS, keep, keep_for_later
+from app.derive.later_revision import ALWAYS_FEW, BYTES_DERIVED, FEW, PROTOCOLS, keep, keep_for_later
 from app.derive.parts import READ
 from app.derive.study import DerivedStudy
 from app.protocol.model import Visits, WeeklyChange
@@ -136,12 +136,32 @@ def test_the_place_of_a_run_in_value_among_all_values_is_never_taken_from_anothe
 def test_too_many_changes_and_another_way_to_count_days_keep_nothing():
     before = one("A", (0, 500.0))
     keep(DerivedStudy(before, SEED_2008))
-    many = before
-    for number in range(MOST + 1):
-        many = many.with_persons(one(f"B{number}", (0, 500.0)))
-    for later in (many, replace(before, zoned=True)):
+    for later in (with_many(before, ALWAYS_FEW + 1), replace(before, zoned=True)):
         keep_for_later(before, later)
         assert not later.derived
+
+
+def with_many(cohort, number, *labs):
+    """The cohort with so many patients more."""
+    [row], labs_of = cohort.patients[:1], labs or ((0, 500.0),)
+    for each in range(number):
+        cohort = cohort.with_persons(one(f"{row.id}{each:04d}", *labs_of))
+    return cohort
+
+
+def test_of_a_large_study_as_many_patients_may_change_as_are_worth_it():
+    """With the same answers, to the last byte."""
+    before = with_many(one("A", (-7, 900.0), (0, 800.0)), 72 * FEW - 1)
+    asked(before, SEED_2008)
+    most = len(before) // FEW // 2
+    assert 2 * most > ALWAYS_FEW
+    few = with_many(before, most, (-7, 900.0), (0, 700.0), (28, 100.0))
+    keep_for_later(before, few)
+    assert SEED_2008.digest in few.derived
+    assert asked(few, SEED_2008) == asked(replace(few), SEED_2008)
+    many = with_many(before, most + 1, (0, 600.0))
+    keep_for_later(before, many)
+    assert not many.derived
 
 
 def test_a_cohort_keeps_derivations_under_a_few_protocols_only():

@@ -52,6 +52,7 @@ def _small_parts(monkeypatch):
     """Some patients give several files."""
     monkeypatch.setattr(cohort_batches, "PERSONS", 2)
     monkeypatch.setattr(cohort_batches, "_MOST", 8)
+    monkeypatch.setattr(segments, "PAUSES", 0)
 
 
 @pytest.fixture
@@ -302,6 +303,30 @@ def test_a_segment_is_made_again_when_many_patients_changed_and_keeps_the_files_
     after = {path: path.stat().st_ino for path in place.glob("*.arrow")}
     assert len(after.items() & before.items()) > len(after) // 2
     assert after != before
+
+
+def test_a_segment_that_was_written_just_now_is_renewed_later_unless_it_is_of_no_use(
+    database, files, study, monkeypatch
+):
+    monkeypatch.setattr(segments, "PAUSES", 10**6)
+    fill(database, study, 40)
+    asked(database, study)
+    place = place_of(files, database, study)
+    first = (place / "list.json").read_bytes()
+    for n in range(3):
+        post(database, study, timeline(f"P{n:02d}", ck("late", 7)))
+    asked(database, study)
+    assert (place / "list.json").read_bytes() == first
+    other = Segments(files.folder, database.keys, least_rows=0)  # of a process that has written none
+    monkeypatch.setattr(database, "segments", other)
+    asked(database, study)
+    second = (place / "list.json").read_bytes()
+    assert second != first
+    monkeypatch.setattr(known_cohorts, "ALWAYS_FEW", 0)
+    for n in range(6):
+        post(database, study, timeline(f"P{n:02d}", ck("later", 7)))
+    asked(database, study)
+    assert (place / "list.json").read_bytes() != second
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
