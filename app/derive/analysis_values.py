@@ -185,46 +185,47 @@ def _one_a_day(
     """
     rows, days = np.empty(len(table), dtype=np.int64), np.empty(len(table), dtype=np.int64)
     size = 0
+    last_day = np.where(cohort.death_day == NO_TIME, -NO_TIME, cohort.death_day)
+    last_day[~exposure.treated] = NO_TIME
     for chunk in chunks(table.patient, len(cohort)):
         part = table.rows(chunk.rows)
-        day = part.day - exposure.day0[part.patient]
-        kept = np.flatnonzero(_usable(part, day, cohort, exposure, flags))
-        patient, day = part.patient[kept], day[kept]
-        shared = _share_day(patient, day)
-        among = np.flatnonzero(shared)
-        columns: Order = preference(part.where(kept[among]), day[among] <= 0)
+        patient, day = part.patient, part.day - exposure.day0[part.patient]
+        chosen = _usable(part, day, last_day, exposure, flags)
+        flags[FlagCode.UTC_DAY] += 0 if cohort.zoned else int(np.count_nonzero(part.utc & chosen))
+        among = np.flatnonzero(_share_day(patient, day) & chosen)
+        columns: Order = preference(part.where(among), day[among] <= 0)
         order = among[np.lexsort((*columns, day[among], patient[among]))]
         last = np.ones(len(order), dtype=np.bool_)
         last[:-1] = (patient[order[1:]] != patient[order[:-1]]) | (day[order[1:]] != day[order[:-1]])
         flags[FlagCode.DUPLICATE_DRAW] += int(np.count_nonzero(~last))
-        chosen = ~shared
-        chosen[order[last]] = True
-        found = slice(size, size := size + int(np.count_nonzero(chosen)))
-        rows[found] = kept[chosen] + chunk.rows.start
-        days[found] = day[chosen]
+        chosen[order[~last]] = False
+        kept = np.flatnonzero(chosen)
+        found = slice(size, size := size + len(kept))
+        rows[found] = kept + chunk.rows.start
+        days[found] = day[kept]
     return rows[:size], days[:size]
 
 
-def _usable(part: Measurements, day: Ints, cohort: Cohort, exposure: Exposure, flags: Counter[FlagCode]) -> Bools:
-    """The rows of treated patients, not after death, not taken on day 0 after the dose. `day` counts from day 0."""
-    treated = exposure.treated[part.patient]
-    late = treated & after_death(part, cohort)
-    usable: Bools = treated & ~late
+def _usable(part: Measurements, day: Ints, last_day: Ints, exposure: Exposure, flags: Counter[FlagCode]) -> Bools:
+    """The rows of treated patients, not after death, not taken on day 0 after the dose. `day` counts from day 0;
+    `last_day` is the date of each patient's death, or one before or after all others.
+    """
+    usable: Bools = part.day <= last_day[part.patient]
+    late = np.flatnonzero(~usable)
     rows = np.flatnonzero(usable & (day == 0))
     patient = part.patient[rows]
     day0, instant0 = exposure.day0[patient], exposure.instant0[patient]
     post_dose = rows[post_dose_on_day_0(part.day[rows], part.instant[rows], day0, instant0)]
     usable[post_dose] = False
-    flags[FlagCode.AFTER_DEATH] += int(np.count_nonzero(late))
+    flags[FlagCode.AFTER_DEATH] += int(np.count_nonzero(exposure.treated[part.patient[late]]))
     flags[FlagCode.DAY_0_POST_DOSE] += len(post_dose)
-    flags[FlagCode.UTC_DAY] += 0 if cohort.zoned else int(np.count_nonzero(part.utc & usable))
     return usable
 
 
 def _share_day(patient: Ints, day: Ints) -> Bools:
     """Whether a neighbouring row is of the same patient and day."""
-    same = (patient[1:] == patient[:-1]) & (day[1:] == day[:-1])
+    same = np.flatnonzero(day[1:] == day[:-1])
+    same = same[patient[same + 1] == patient[same]]
     shared = np.zeros(len(patient), dtype=np.bool_)
-    shared[1:] |= same
-    shared[:-1] |= same
+    shared[same] = shared[same + 1] = True
     return shared
