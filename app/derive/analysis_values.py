@@ -17,7 +17,7 @@ from app.derive.exposure import Exposure
 from app.derive.per_patient import pick, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.parts import Analogue, Scale
-from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Events, Floats, Ints, Labs, Words
+from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Events, Floats, Ints, Labs
 from app.timeline.vocabulary import ASSESSMENT_CODES, INSTRUMENTS
 
 Order = tuple[Ints | Floats, ...]
@@ -39,7 +39,6 @@ class AnalysisValues:
     value: Floats
     upper_limit: Floats
     comparator: Ints
-    lab: Words
     flags: Mapping[FlagCode, int]
     row: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
@@ -102,7 +101,7 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues
     value, limit, comparator = labs.value[kept], labs.upper_limit[kept], labs.comparator[kept]
     flags[FlagCode.NO_UPPER_LIMIT] += int(np.count_nonzero(np.isnan(limit)))
     flags[FlagCode.COMPARATOR] += int(np.count_nonzero(comparator))
-    return AnalysisValues(len(cohort), labs.patient[kept], day, value, limit, comparator, labs.lab[kept], flags, row)
+    return AnalysisValues(len(cohort), labs.patient[kept], day, value, limit, comparator, flags, row)
 
 
 def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -> AnalysisValues:
@@ -123,10 +122,9 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
         return worst, shared.issued, shared.instant
 
     row, day = _one_a_day(scores, cohort, exposure, preference, flags)
-    nothing, none = np.full(len(row), np.nan), np.full(len(row), None, dtype=np.object_)
-    exact = np.zeros(len(row), dtype=np.int64)
+    nothing, exact = np.full(len(row), np.nan), np.zeros(len(row), dtype=np.int64)
     patient, score = scores.patient[row], scores.score[row]
-    return AnalysisValues(len(cohort), patient, day, score, nothing, exact, none, flags, fitting[row])
+    return AnalysisValues(len(cohort), patient, day, score, nothing, exact, flags, fitting[row])
 
 
 def on_own_scales(cohort: Cohort, sent: Mapping[Analogue, float]) -> Cohort:
