@@ -69,7 +69,10 @@ class AnalysisValues:
 
     def at(self, rows: Ints) -> Floats:
         """The same number at the given rows; NaN where a row is -1."""
-        return _counted_as(pick(self.value, rows), pick_int(self.comparator, rows, COMPARATORS[None]))
+        value = pick(self.value, rows)
+        if self.flags.get(FlagCode.COMPARATOR) == 0:  # no value is a bound
+            return value
+        return _counted_as(value, pick_int(self.comparator, rows, COMPARATORS[None]))
 
 
 def _counted_as(value: Floats, comparator: Ints) -> Floats:
