@@ -126,11 +126,12 @@ def _records(study: DerivedStudy, measure: str, table: Labs | Assessments, value
     """All rows as analysis values, usable or not, with the limits that the protocol borrows."""
     size, day = len(study.cohort), days_since(table.day, study.exposure.day0[table.patient])
     if not isinstance(table, Labs):
-        nothing, none = np.full(len(table), np.nan), np.full(len(table), None, dtype=np.object_)
-        return AnalysisValues(size, table.patient, day, value, nothing, np.zeros(len(table), dtype=np.int64), none, {})
-    dated = AnalysisValues(size, table.patient, table.day, value, table.upper_limit, table.comparator, table.lab, {})
+        nothing, exact = np.full(len(table), np.nan), np.zeros(len(table), dtype=np.int64)
+        return AnalysisValues(size, table.patient, day, value, nothing, exact, {})
+    dated = AnalysisValues(size, table.patient, table.day, value, table.upper_limit, table.comparator, {})
     if measure == "CK" and study.protocol.upper_limit == "nearest_same_laboratory":
-        dated = borrow_limits(dated, table, np.zeros(size, dtype=np.int64))  # by date: not everybody has a day 0
+        no_day0 = np.zeros(size, dtype=np.int64)
+        dated = borrow_limits(dated, table.lab, table, no_day0)  # by date: not everybody has a day 0
     return replace(dated, day=day)
 
 

@@ -17,7 +17,7 @@ from app.derive.exposure import Exposure
 from app.derive.per_patient import pick, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.parts import Analogue, Scale
-from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Events, Floats, Ints, Labs, Words
+from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Events, Floats, Ints, Labs
 from app.timeline.vocabulary import ASSESSMENT_CODES, INSTRUMENTS
 
 Order = tuple[Ints | Floats, ...]
@@ -39,7 +39,6 @@ class AnalysisValues:
     value: Floats
     upper_limit: Floats
     comparator: Ints
-    lab: Words
     flags: Mapping[FlagCode, int]
     row: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
@@ -70,7 +69,10 @@ class AnalysisValues:
 
     def at(self, rows: Ints) -> Floats:
         """The same number at the given rows; NaN where a row is -1."""
-        return _counted_as(pick(self.value, rows), pick_int(self.comparator, rows, COMPARATORS[None]))
+        value = pick(self.value, rows)
+        if self.flags.get(FlagCode.COMPARATOR) == 0:  # no value is a bound
+            return value
+        return _counted_as(value, pick_int(self.comparator, rows, COMPARATORS[None]))
 
 
 def _counted_as(value: Floats, comparator: Ints) -> Floats:
@@ -102,7 +104,7 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues
     value, limit, comparator = labs.value[kept], labs.upper_limit[kept], labs.comparator[kept]
     flags[FlagCode.NO_UPPER_LIMIT] += int(np.count_nonzero(np.isnan(limit)))
     flags[FlagCode.COMPARATOR] += int(np.count_nonzero(comparator))
-    return AnalysisValues(len(cohort), labs.patient[kept], day, value, limit, comparator, labs.lab[kept], flags, row)
+    return AnalysisValues(len(cohort), labs.patient[kept], day, value, limit, comparator, flags, row)
 
 
 def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -> AnalysisValues:
@@ -123,10 +125,9 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
         return worst, shared.issued, shared.instant
 
     row, day = _one_a_day(scores, cohort, exposure, preference, flags)
-    nothing, none = np.full(len(row), np.nan), np.full(len(row), None, dtype=np.object_)
-    exact = np.zeros(len(row), dtype=np.int64)
+    nothing, exact = np.full(len(row), np.nan), np.zeros(len(row), dtype=np.int64)
     patient, score = scores.patient[row], scores.score[row]
-    return AnalysisValues(len(cohort), patient, day, score, nothing, exact, none, flags, fitting[row])
+    return AnalysisValues(len(cohort), patient, day, score, nothing, exact, flags, fitting[row])
 
 
 def on_own_scales(cohort: Cohort, sent: Mapping[Analogue, float]) -> Cohort:
@@ -185,46 +186,47 @@ def _one_a_day(
     """
     rows, days = np.empty(len(table), dtype=np.int64), np.empty(len(table), dtype=np.int64)
     size = 0
+    last_day = np.where(cohort.death_day == NO_TIME, -NO_TIME, cohort.death_day)
+    last_day[~exposure.treated] = NO_TIME
     for chunk in chunks(table.patient, len(cohort)):
         part = table.rows(chunk.rows)
-        day = part.day - exposure.day0[part.patient]
-        kept = np.flatnonzero(_usable(part, day, cohort, exposure, flags))
-        patient, day = part.patient[kept], day[kept]
-        shared = _share_day(patient, day)
-        among = np.flatnonzero(shared)
-        columns: Order = preference(part.where(kept[among]), day[among] <= 0)
+        patient, day = part.patient, part.day - exposure.day0[part.patient]
+        chosen = _usable(part, day, last_day, exposure, flags)
+        flags[FlagCode.UTC_DAY] += 0 if cohort.zoned else int(np.count_nonzero(part.utc & chosen))
+        among = np.flatnonzero(_share_day(patient, day) & chosen)
+        columns: Order = preference(part.where(among), day[among] <= 0)
         order = among[np.lexsort((*columns, day[among], patient[among]))]
         last = np.ones(len(order), dtype=np.bool_)
         last[:-1] = (patient[order[1:]] != patient[order[:-1]]) | (day[order[1:]] != day[order[:-1]])
         flags[FlagCode.DUPLICATE_DRAW] += int(np.count_nonzero(~last))
-        chosen = ~shared
-        chosen[order[last]] = True
-        found = slice(size, size := size + int(np.count_nonzero(chosen)))
-        rows[found] = kept[chosen] + chunk.rows.start
-        days[found] = day[chosen]
+        chosen[order[~last]] = False
+        kept = np.flatnonzero(chosen)
+        found = slice(size, size := size + len(kept))
+        rows[found] = kept + chunk.rows.start
+        days[found] = day[kept]
     return rows[:size], days[:size]
 
 
-def _usable(part: Measurements, day: Ints, cohort: Cohort, exposure: Exposure, flags: Counter[FlagCode]) -> Bools:
-    """The rows of treated patients, not after death, not taken on day 0 after the dose. `day` counts from day 0."""
-    treated = exposure.treated[part.patient]
-    late = treated & after_death(part, cohort)
-    usable: Bools = treated & ~late
+def _usable(part: Measurements, day: Ints, last_day: Ints, exposure: Exposure, flags: Counter[FlagCode]) -> Bools:
+    """The rows of treated patients, not after death, not taken on day 0 after the dose. `day` counts from day 0;
+    `last_day` is the date of each patient's death, or one before or after all others.
+    """
+    usable: Bools = part.day <= last_day[part.patient]
+    late = np.flatnonzero(~usable)
     rows = np.flatnonzero(usable & (day == 0))
     patient = part.patient[rows]
     day0, instant0 = exposure.day0[patient], exposure.instant0[patient]
     post_dose = rows[post_dose_on_day_0(part.day[rows], part.instant[rows], day0, instant0)]
     usable[post_dose] = False
-    flags[FlagCode.AFTER_DEATH] += int(np.count_nonzero(late))
+    flags[FlagCode.AFTER_DEATH] += int(np.count_nonzero(exposure.treated[part.patient[late]]))
     flags[FlagCode.DAY_0_POST_DOSE] += len(post_dose)
-    flags[FlagCode.UTC_DAY] += 0 if cohort.zoned else int(np.count_nonzero(part.utc & usable))
     return usable
 
 
 def _share_day(patient: Ints, day: Ints) -> Bools:
     """Whether a neighbouring row is of the same patient and day."""
-    same = (patient[1:] == patient[:-1]) & (day[1:] == day[:-1])
+    same = np.flatnonzero(day[1:] == day[:-1])
+    same = same[patient[same + 1] == patient[same]]
     shared = np.zeros(len(patient), dtype=np.bool_)
-    shared[1:] |= same
-    shared[:-1] |= same
+    shared[same] = shared[same + 1] = True
     return shared

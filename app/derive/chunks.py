@@ -42,9 +42,10 @@ def chunks(patient: Ints, size: int) -> Iterator[Chunk]:
 
     `patient` is the number of the patient of each row, ascending; `size` is the number of patients.
     """
-    ends = np.searchsorted(patient, np.arange(1, size + 1))
-    for first, stop in neighbours(ends, ROWS_AT_ONCE):
-        yield Chunk(slice(first, stop), slice(*(int(ends[each - 1]) if each else 0 for each in (first, stop))))
+    later = np.unique(patient[ROWS_AT_ONCE::ROWS_AT_ONCE])
+    begins = [0, *later[later > 0].tolist(), size]
+    for first, stop in pairwise(begins):
+        yield Chunk(slice(first, stop), slice(*np.searchsorted(patient, [first, stop]).tolist()))
 
 
 def neighbours(ends: Ints, rows: int) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,7 @@ import numpy as np
 from app.derive.analysis_values import AnalysisValues
 from app.derive.ck_normality import NORMAL, RemissionEpisodes
 from app.derive.per_patient import any_where, count_where, last_where, pick_int
-from app.timeline.cohort import Bools, Floats, Ints
+from app.timeline.cohort import Bools, Floats, Ints, Words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,13 +33,18 @@ class CkDraws:
 
 
 def ck_draws(
-    records: AnalysisValues, known: Ints, episodes: RemissionEpisodes, baseline_limit: Floats, judged_until: int
+    records: AnalysisValues,
+    lab: Words,
+    known: Ints,
+    episodes: RemissionEpisodes,
+    baseline_limit: Floats,
+    judged_until: int,
 ) -> CkDraws:
-    """What the CK records of each patient show. `known` is `normality(records)`; main rules judge CK up to the day
-    `judged_until`.
+    """What the CK records of each patient show. `lab` is the laboratory of each record, `known` is
+    `normality(records)`; main rules judge CK up to the day `judged_until`.
     """
     patient, size, limit = records.patient, records.size, records.upper_limit
-    words = records.lab.tolist()
+    words = lab.tolist()
     laboratories = {word: number for number, word in enumerate({*words} - {None})}
     laboratory = np.fromiter(map(({None: -1} | laboratories).__getitem__, words), np.int64, len(words))
     named, limited = laboratory >= 0, ~np.isnan(limit)

@@ -14,7 +14,7 @@ from app.derive.chunks import ROWS_AT_ONCE
 from app.derive.per_patient import any_where, first_reason, first_where, included, last_where, pick_int
 from app.derive.reasons import ExclusionReason, FlagCode
 from app.derive.visit_values import VisitValues
-from app.timeline.cohort import NO_TIME, Bools, Ints, Labs
+from app.timeline.cohort import NO_TIME, Bools, Ints, Labs, Words
 
 NORMAL, ABNORMAL, UNKNOWN = 1, 0, -1
 _BELOW, _AT_MOST, _AT_LEAST, _ABOVE = 1, 2, 3, 4
@@ -141,11 +141,12 @@ def time_to_first_normal(
     return FirstNormal(reason, included(reason), day, first >= 0)
 
 
-def borrow_limits(records: AnalysisValues, labs: Labs, day0: Ints) -> AnalysisValues:
+def borrow_limits(records: AnalysisValues, lab: Words, labs: Labs, day0: Ints) -> AnalysisValues:
     """The records, with missing upper limits borrowed from other results of the same patient and laboratory.
 
     The limit nearest in time is used. Of two equally near limits the earlier is used, then the smaller; a result
-    without a clock time is the first of its day. `labs` are all results of CK. Flags count the borrowed limits and
+    without a clock time is the first of its day. `lab` is the laboratory of each record, `labs` are all results of CK.
+    Flags count the borrowed limits and
     those that are still missing.
     """
     limits = records.upper_limit.copy()
@@ -154,9 +155,9 @@ def borrow_limits(records: AnalysisValues, labs: Labs, day0: Ints) -> AnalysisVa
     for i in np.flatnonzero(np.isnan(limits)):
         patient = records.patient[i]
         own = slice(bounds[patient], bounds[patient + 1])
-        same = known.lab[own] == records.lab[i]
+        same = known.lab[own] == lab[i]
         days, offered = (known.day[own] - day0[patient])[same], known.upper_limit[own][same]
-        if records.lab[i] is not None and len(days):
+        if lab[i] is not None and len(days):
             at = known.instant[own][same]
             limits[i] = offered[np.lexsort((offered, at, days, np.abs(days - records.day[i])))[0]]
     missing = int(np.isnan(limits).sum())

@@ -23,8 +23,8 @@ def group_values(study: DerivedStudy, by: str) -> list[str | None]:
         days = study.exposure.day0.tolist()
         return [_age_band(row.birth_year, day) for row, day in zip(people, days, strict=True)]
     if by == "laboratory":
-        records, rows = study.analysis_values("CK"), study.weeks("CK")[0].tolist()
-        return [None if row < 0 else records.lab[row] for row in rows]
+        lab, rows = study.ck_laboratories, study.weeks("CK")[0].tolist()
+        return [None if row < 0 else lab[row] for row in rows]
     if by in study.protocol.attributes:
         listed = study.protocol.attributes[by]
         stated = [dict(row.attributes or ()).get(by) for row in people]

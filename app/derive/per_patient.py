@@ -17,38 +17,36 @@ Code = TypeVar("Code", bound=str)
 
 def first_where(patient: Ints, size: int, chosen: Bools) -> Ints:
     """The first chosen row of each patient, -1 for none."""
-    rows = np.flatnonzero(chosen)[::-1]
+    rows, begins = _of_each(patient, size, chosen)
+    any_chosen = begins[1:] > begins[:-1]
     first = np.full(size, NONE, dtype=np.int64)
-    first[patient[rows]] = rows
+    first[any_chosen] = rows[begins[:-1][any_chosen]]
     return first
 
 
 def last_where(patient: Ints, size: int, chosen: Bools) -> Ints:
     """The last chosen row of each patient, -1 for none."""
-    rows = np.flatnonzero(chosen)
+    rows, begins = _of_each(patient, size, chosen)
+    any_chosen = begins[1:] > begins[:-1]
     last = np.full(size, NONE, dtype=np.int64)
-    last[patient[rows]] = rows
+    last[any_chosen] = rows[begins[1:][any_chosen] - 1]
     return last
 
 
 def any_where(patient: Ints, size: int, chosen: Bools) -> Bools:
     """Whether a patient has a chosen row."""
-    found = np.zeros(size, dtype=np.bool_)
-    found[patient[chosen]] = True
-    return found
+    return count_where(patient, size, chosen) > 0
 
 
 def count_where(patient: Ints, size: int, chosen: Bools) -> Ints:
     """How many chosen rows each patient has."""
-    return np.bincount(patient[chosen], minlength=size).astype(np.int64)
+    return np.diff(_of_each(patient, size, chosen)[1])
 
 
-def nearest_of(patient: Ints, size: int, rows: Ints, day: Ints, target: int) -> Ints:
-    """Of these rows the one of each patient whose day is nearest to `target`; of two equally near, the later."""
-    ranked = rows[np.lexsort((day[rows], -np.abs(day[rows] - target), patient[rows]))]
-    nearest = np.full(size, NONE, dtype=np.int64)
-    nearest[patient[ranked]] = ranked
-    return nearest
+def _of_each(patient: Ints, size: int, chosen: Bools) -> tuple[Ints, Ints]:
+    """The chosen rows, and where among them those of each patient begin; they end where those of the next begin."""
+    rows = np.flatnonzero(chosen)
+    return rows, np.searchsorted(rows, np.searchsorted(patient, np.arange(size + 1)))
 
 
 def best_of(patient: Ints, size: int, rows: Ints, values: Floats, *, higher: bool) -> Ints:
@@ -63,14 +61,18 @@ def pick(column: Floats, rows: Ints) -> Floats:
     """The value at each row, NaN where there is no row."""
     if len(column) == 0:
         return np.full(rows.shape, np.nan)
-    return np.where(rows == NONE, np.nan, column[np.maximum(rows, 0)])
+    found = column[rows]  # the last value where there is no row
+    found[rows == NONE] = np.nan
+    return found
 
 
 def pick_int(column: Ints, rows: Ints, missing: int) -> Ints:
     """The whole number at each row, `missing` where there is no row."""
     if len(column) == 0:
         return np.full(rows.shape, missing, dtype=np.int64)
-    return np.where(rows == NONE, missing, column[np.maximum(rows, 0)])
+    found = column[rows]  # the last number where there is no row
+    found[rows == NONE] = missing
+    return found
 
 
 def first_reason(checks: Sequence[tuple[Code, Bools]], size: int) -> tuple[Code | None, ...]:

@@ -49,7 +49,7 @@ from app.derive.visits import judged_days, visit_rows
 from app.protocol.endpoints import RescueStrategy, ResponseRule, general_form
 from app.protocol.improvement import Composite, judged_weeks
 from app.protocol.model import Protocol
-from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Floats, Ints, Words
 from app.timeline.same_facts import PairKind
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 
@@ -212,6 +212,12 @@ class DerivedStudy:
         """The number of CK records of unknown normality."""
         return int((self.ck_known == UNKNOWN).sum())
 
+    @property
+    def ck_laboratories(self) -> Words:
+        """The laboratory of each CK record."""
+        laboratories: Words = self.cohort.labs.of("CK").lab[self.analysis_values("CK").row]
+        return laboratories
+
     @cached_property
     def ck_draws(self) -> CkDraws:
         """What all CK records of each patient show."""
@@ -219,7 +225,8 @@ class DerivedStudy:
         windows = [general_form(rule).window for rule in rules if rule.measure == "CK"]
         until = max((judged_days(window, self.protocol.visits)[1] for window in windows), default=0)
         limit = self.at_visit("CK", 0).upper_limit
-        return ck_draws(self.analysis_values("CK"), self.ck_known, self.remission_episodes, limit, until)
+        records, lab = self.analysis_values("CK"), self.ck_laboratories
+        return ck_draws(records, lab, self.ck_known, self.remission_episodes, limit, until)
 
     def response(self, rule: ResponseRule) -> ResponseVerdicts:
         """The verdict of one rule on every patient."""
@@ -431,7 +438,8 @@ class DerivedStudy:
         records = lab_records(self.cohort, self.exposure, code)
         if code != "CK" or self.protocol.upper_limit == "own":
             return records
-        return borrow_limits(records, self.cohort.labs.of("CK"), self.exposure.day0)
+        labs = self.cohort.labs.of("CK")
+        return borrow_limits(records, labs.lab[records.row], labs, self.exposure.day0)
 
 
 def _sent(cohort: Cohort, measure: str) -> Floats:

@@ -97,10 +97,10 @@ class CourseStudy(DerivedStudy):
         records = lab_records(self.cohort, self.exposure, code)
         if code != "CK" or self.protocol.upper_limit == "own":
             return records
-        day0, owner = self.exposure.day0, self._owner
+        day0, owner, lab = self.exposure.day0, self._owner, self.cohort.labs.of("CK").lab[records.row]
         size = int(owner.max()) + 1 if len(owner) else 0
         dated = replace(records, size=size, patient=owner[records.patient], day=records.day + day0[records.patient])
-        borrowed = borrow_limits(dated, self._donors.of("CK"), np.zeros(size, dtype=np.int64))
+        borrowed = borrow_limits(dated, lab, self._donors.of("CK"), np.zeros(size, dtype=np.int64))
         return replace(records, upper_limit=borrowed.upper_limit, flags=borrowed.flags)
 
 

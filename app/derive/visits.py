@@ -7,7 +7,7 @@ import numpy as np
 
 from app.derive.analysis_values import AnalysisValues
 from app.derive.chunks import chunks
-from app.derive.per_patient import NONE, last_where, nearest_of
+from app.derive.per_patient import NONE, last_where
 from app.protocol.criteria import DaysWindow, VisitWindow
 from app.protocol.model import Visits
 from app.timeline.cohort import Bools, Ints
@@ -29,19 +29,44 @@ def visit_rows(records: AnalysisValues, visits: Visits, oldest_days: int | None)
 
     A value older than `oldest_days` is no baseline, but may serve a week.
     """
-    rows = {week: np.full(records.size, NONE, dtype=np.int64) for week in (0, *visits.weeks)}
-    days = {week: side_of_window(week, visits) for week in visits.weeks}
+    weeks = (0, *visits.weeks)
+    rows = np.full((len(weeks), records.size), NONE, dtype=np.int64)
+    first, place_of_day = _windows(visits)
     for chunk in chunks(records.patient, records.size):
         mine = records.of_chunk(chunk)
         base = baseline(mine, oldest_days)
-        chosen = {0: base}
-        for week, (low, high) in days.items():
-            within = np.flatnonzero((mine.day >= low) & (mine.day <= high))
-            free = within[base[mine.patient[within]] != within]
-            chosen[week] = nearest_of(mine.patient, mine.size, free, mine.day, 7 * week)
-        for week, local in chosen.items():
-            rows[week][chunk.patients] = np.where(local == NONE, NONE, local + chunk.rows.start)
-    return rows
+        place = place_of_day.take(mine.day - first, mode="clip")
+        place[base[base != NONE]] = 0
+        inside = np.flatnonzero(place != 0)
+        place, patient, day = place[inside], mine.patient[inside], mine.day[inside]
+        chosen = _nearest(patient, place, np.abs(day - 7 * np.array(weeks)[place]))
+        rows[0, chunk.patients] = np.where(base == NONE, NONE, base + chunk.rows.start)
+        rows[place[chosen], patient[chosen] + chunk.patients.start] = inside[chosen] + chunk.rows.start
+    return dict(zip(weeks, rows, strict=True))
+
+
+def _windows(visits: Visits) -> tuple[int, Ints]:
+    """For each day from a first one on, the place of the week among the declared ones, counted from 1, in whose window
+    it lies; 0 for none, and at both ends. Windows do not overlap.
+    """
+    sides = [side_of_window(week, visits) for week in visits.weeks]
+    first = min(low for low, _ in sides) - 1
+    places = np.zeros(max(high for _, high in sides) + 2 - first, dtype=np.int64)
+    for place, (low, high) in enumerate(sides, 1):
+        places[low - first : high + 1 - first] = place
+    return first, places
+
+
+def _nearest(patient: Ints, place: Ints, distance: Ints) -> Bools:
+    """Whether each row is the nearest of its patient and window; of two equally near, the later is.
+
+    Rows are in order of days, no two of a patient on one day. So the distances in a window fall and then rise, and a
+    row is the nearest if neither neighbour is nearer.
+    """
+    shared = np.flatnonzero((place[1:] == place[:-1]) & (patient[1:] == patient[:-1]))
+    nearest = np.ones(len(place), dtype=np.bool_)
+    nearest[np.where(distance[shared] < distance[shared + 1], shared + 1, shared)] = False
+    return nearest
 
 
 def side_of_window(week: int, visits: Visits) -> tuple[int, int]:

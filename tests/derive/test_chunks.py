@@ -42,7 +42,7 @@ def test_what_is_derived_does_not_depend_on_the_size_of_the_chunks(case, rows_at
 def test_every_patient_and_every_row_is_in_exactly_one_chunk(rows_of_each, rows_at_once):
     patient = np.repeat(np.arange(len(rows_of_each)), rows_of_each)
     nothing = np.zeros(len(patient))
-    records = AnalysisValues(len(rows_of_each), patient, patient, nothing, nothing, patient, nothing.astype(object), {})
+    records = AnalysisValues(len(rows_of_each), patient, patient, nothing, nothing, patient, {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ROWS_AT_ONCE", rows_at_once)
         found = list(chunks(patient, len(rows_of_each)))

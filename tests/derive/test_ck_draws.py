@@ -44,14 +44,13 @@ def test_each_patient_has_what_the_draws_of_this_patient_show(patients, until):
         np.array(value, dtype=float),
         np.array(limit, dtype=float),
         whole[2],
-        names,
         {},
     )
     start, duration = (np.array([each[1][k] for each in patients], dtype=np.int64) for k in (0, 1))
     episodes = RemissionEpisodes((None,) * len(patients), start, duration, np.zeros(len(patients), dtype=np.bool_))
     before = np.array([each[2] for each in patients], dtype=float)
     known = normality(records)
-    found = ck_draws(records, known, episodes, before, until)
+    found = ck_draws(records, names, known, episodes, before, until)
     assert found.laboratories == {name for name in lab if name is not None}
     for i, (draws, (begin, lasts), at_baseline) in enumerate(patients):
         labs = [name for *_, name in draws if name is not None]

@@ -10,7 +10,7 @@ from app.timeline.vocabulary import LAB_CODES
 from tests.repetition import repeats
 from tests.twin.cohorts import cohorts, protocols
 
-COLUMNS = ("patient", "day", "value", "upper_limit", "comparator", "lab", "row")
+COLUMNS = ("patient", "day", "value", "upper_limit", "comparator", "row")
 
 
 def drawn(repeated: RepeatedCohorts, times: int, seed: int) -> dict:

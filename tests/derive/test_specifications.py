@@ -165,7 +165,6 @@ def records_of(*values, signs=None, limits=None):
         value=np.array(values, float),
         upper_limit=np.full(n, np.nan) if limits is None else np.array(limits, float),
         comparator=np.array([COMPARATORS[each] for each in signs or [None] * n]),
-        lab=np.full(n, None, object),
         flags={},
     )
 
