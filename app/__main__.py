@@ -1,5 +1,6 @@
 """The command line: `python -m app COMMAND`. Without a command it serves; `--help` lists the commands."""
 
+import gc
 import logging
 import os
 import sys
@@ -83,6 +84,7 @@ def serve(
         from app.main import create_app
 
         app = create_app(settings)
+        gc.freeze()  # else the collector would examine all of it at once, and find next to nothing
     server.run(app, settings)
 
 

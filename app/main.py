@@ -2,15 +2,13 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import cache
 from typing import TypedDict
 
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI, Response
-from fastapi.routing import iter_route_contexts
+from fastapi import FastAPI, Response
 from starlette.routing import BaseRoute
 
 from app import __version__
@@ -184,14 +182,7 @@ def _check_secrets(database: Database, settings: Settings) -> None:
 
 @cache
 def _all_routes() -> list[BaseRoute]:
-    """The routes of all rooms, built once for all applications of a process. The limits of a form belong to the router
-    that is included: FastAPI builds its routes now and not at the first request, because several first requests in
-    several threads would change the filters of warnings for one another.
-    """
-    forms = APIRouter(dependencies=ON_EVERY_OPERATION, default_response_class=Response)
-    for room in (pages, intake_forms, take_back, try_protocol):
-        forms.include_router(room.router)
-    deque(iter_route_contexts(forms.routes), maxlen=0)
+    """The routes of all rooms, declared once for all applications of a process."""
     complete = (
         about.health,
         routes_unsupported.first,
@@ -223,8 +214,9 @@ def _all_routes() -> list[BaseRoute]:
             )
         ),
         routes_unsupported.last,
+        *(room.router for room in (pages, intake_forms, take_back, try_protocol)),
     )
-    return [*(route for router in complete for route in router.routes), *forms.routes]
+    return [route for router in complete for route in router.routes]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from jwt import PyJWK
-from jwt.exceptions import PyJWTError
-
 from app.errors import Busy
 from app.settings import is_loopback
 
@@ -128,9 +125,11 @@ def _verifying_key(each: Mapping[str, Any]) -> VerifyingKey | None:
     if not allowed or each.get("use", "sig") != "sig" or "verify" not in each.get("key_ops", ["verify"]):
         return None
     public = {name: value for name, value in each.items() if name in {"kty", "crv", "n", "e", "x", "y"}}
+    import jwt
+
     try:
-        key = PyJWK(public, algorithm=allowed[0]).key
-    except (PyJWTError, ValueError, TypeError):
+        key = jwt.PyJWK(public, algorithm=allowed[0]).key
+    except (jwt.PyJWTError, ValueError, TypeError):
         return None
     if kind == "RSA" and key.key_size < LEAST_RSA_BITS:
         return None

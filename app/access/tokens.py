@@ -11,9 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
-from jwt.exceptions import PyJWTError
-
 from app.access.callers import Caller, Scope
 from app.access.key_sets import KeySet, by_discovery, from_file
 from app.settings import Settings
@@ -60,6 +57,8 @@ class Tokens:
         """
         if len(token) > LONGEST or _TOKEN.fullmatch(token) is None:
             return None
+        import jwt
+
         try:
             head = jwt.get_unverified_header(token)
             if not self._is_plain(head):
@@ -76,7 +75,7 @@ class Tokens:
                 leeway=LEEWAY_SECONDS,
                 options={"require": _REQUIRED},
             )
-        except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         return self._caller(claims)
 

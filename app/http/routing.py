@@ -52,6 +52,13 @@ class Operation(APIRoute):
         raise AttributeError(name)
 
 
+class FormOperation(Operation):
+    """A route that reads a form without files: a file in a form would be written to a temporary file."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:  # noqa: ANN401 - as `APIRoute`
+        super().__init__(path, endpoint, form_limits={"max_files": 0}, **more)
+
+
 class Operations(APIRouter):
     """A router whose operations are complete when they are declared: the application takes its routes as they are.
 

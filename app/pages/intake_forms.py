@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args
 from urllib.parse import quote
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Form, Path, Request, Response
+from fastapi import Form, Path, Request, Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -18,6 +18,7 @@ from app.errors import InvalidDocument, PreconditionFailed, UnsupportedMediaType
 from app.http.dependencies import IDENTIFIER, PatientId, StudyId
 from app.http.openapi import JSON
 from app.http.representations import Asked, ServedDocument
+from app.http.routing import FormOperation, Operations
 from app.pages.given_files import GivenFile, looked_at, sendings
 from app.pages.intake import DISMISSALS, form_of, in_words, waiting_of
 from app.pages.load_outcome import LoadOutcome
@@ -30,7 +31,7 @@ from app.readers.table_rows import DecimalMark
 from app.store.studies import FeedDefinition
 from app.timeline.same_facts import NAME_PATTERN
 
-router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
+router = Operations(FormOperation, include_in_schema=False)
 MOST_FIELDS = 20
 DECLARED = ("name", "time_zone", "test", *(field.name for field in fields_of(FeedDefinition)))
 """What a study declares besides its protocol, which stays if it is left out."""

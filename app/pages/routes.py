@@ -9,14 +9,15 @@ import re
 from functools import cache
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Form, Path, Request, Response
+from fastapi import Form, Path, Request, Response
 
 from app.errors import NotFound
 from app.http.representations import Asked
+from app.http.routing import FormOperation, Operations
 from app.pages.site import FILES, file_digest
 
-# A file in a form would be written to a temporary file. The form that takes files reads them by itself.
-router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
+# The form that takes files reads them by itself.
+router = Operations(FormOperation, include_in_schema=False)
 _OWN_PLACE = re.compile(r"/(?!/)[!-\[\]-~]*")
 """An address of this host, as a header may hold it. Browsers read two slashes, or a backslash, as another host."""
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}

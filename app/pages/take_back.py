@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import Form, Request, Response
 
 from app.http.dependencies import PatientId, StudyId
 from app.http.representations import Asked, ServedDocument
+from app.http.routing import FormOperation, Operations
 from app.pages.facts import FactLine, Version, key_of, lines_of, note_in_words
 from app.pages.page import PageReading, Refused
 from app.pages.patients import versions_of
@@ -21,7 +22,7 @@ from app.pages.site import answered, fault_page
 from app.pages.wording import words
 from app.timeline.document import ITEMS
 
-router = APIRouter(include_in_schema=False, form_limits={"max_files": 0})
+router = Operations(FormOperation, include_in_schema=False)
 SECTIONS = {
     "lab_result": "labs", "assessment": "assessments", "infusion": "infusions", "medication": "medications",
     "adverse_event": "adverse_events",

@@ -20,8 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.disk import replace_whole, sync_directory
@@ -112,6 +110,9 @@ class Letter:
         note = self.note()
         if note is None or not content.startswith(_BEGIN):
             raise SealedOtherwise
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         nonce, sealed = content[len(_BEGIN) :][:_NONCE], content[len(_BEGIN) + _NONCE :]
         for key in self._keys.of(note.study):
             with suppress(InvalidTag, ValueError):
@@ -226,6 +227,8 @@ class DeadLetters:
             self._mark(study, folder, digest)
         letter.write_note(note)  # before the message, so that every message has a note
         if not letter.file.exists():
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
             nonce = secrets.token_bytes(_NONCE)
             _write(letter.file, _BEGIN + nonce + AESGCM(key).encrypt(nonce, message, _bound_to(study, digest)))
         return letter

@@ -1,5 +1,6 @@
 """The service as a process: how it starts, what it writes, how it stops."""
 
+import gc
 import http.client
 import json
 import os
@@ -151,7 +152,8 @@ def test_the_application_is_put_together_without_the_statistics_libraries_and_wi
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     assert "app.analyses" in loaded
-    assert {"scipy.stats", "lifelines", "pandas", "matplotlib", "alembic", "psycopg", "pyarrow"} & set(loaded) == set()
+    unneeded = {"scipy.stats", "lifelines", "pandas", "matplotlib", "alembic", "psycopg", "pyarrow"}
+    assert (unneeded | {"jwt", "cryptography"}) & set(loaded) == set()
 
 
 def test_the_process_is_alive_before_the_statistics_libraries_are_loaded_and_then_loads_them(sqlite_url):
@@ -521,11 +523,21 @@ def test_a_scrub_that_was_kept_from_happening_is_done_later(monkeypatch, locked)
     assert reluctant.calls == 4
 
 
-def test_the_signatures_of_the_forms_are_read_before_the_first_request(monkeypatch):
+def test_every_room_declares_operations_whose_signatures_are_read_in_one_thread_at_a_time(monkeypatch):
     """FastAPI reads them under filters of warnings that all threads share: at the first requests it would be a race."""
     routes = main._all_routes()
+    assert [route for route in routes if not isinstance(route, Operation)] == []
     monkeypatch.setattr(routing._IncludedRouter, "_build_effective_context", lambda *_: pytest.fail("read again"))
     assert len(list(routing.iter_route_contexts(routes))) > 100
+
+
+def test_what_is_loaded_at_the_start_is_frozen_before_the_garbage_collector_goes_on(monkeypatch, sqlite_url):
+    done = []
+    monkeypatch.setattr("gc.freeze", lambda: done.append(("frozen", gc.isenabled())))
+    monkeypatch.setattr("app.api.server.run", lambda *_: done.append(("served", gc.isenabled())))
+    served = CliRunner().invoke(cli, ["serve"], env={"MYORESPONSE_DATABASE_URL": sqlite_url})
+    assert served.exit_code == 0, served.output
+    assert done == [("frozen", False), ("served", True)]
 
 
 def test_the_signature_of_an_operation_is_read_in_one_thread_at_a_time(monkeypatch):
