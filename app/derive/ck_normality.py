@@ -146,8 +146,7 @@ def borrow_limits(records: AnalysisValues, lab: Words, labs: Labs, day0: Ints) -
 
     The limit nearest in time is used. Of two equally near limits the earlier is used, then the smaller; a result
     without a clock time is the first of its day. `lab` is the laboratory of each record, `labs` are all results of CK.
-    Flags count the borrowed limits and
-    those that are still missing.
+    Flags count the borrowed limits and those that are still missing.
     """
     limits = records.upper_limit.copy()
     known = labs.where(~np.isnan(labs.upper_limit))
