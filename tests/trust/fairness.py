@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from itertools import count
@@ -187,8 +187,9 @@ def seconds_of(parent: int) -> float:
     """The seconds of processor of a process and those below it that run."""
     ticks = 0
     for pid in family(parent):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
+        with suppress(OSError):  # it has just ended, as a worker may
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -208,7 +209,11 @@ def family(parent: int) -> list[int]:
 
 def memory(parent: int) -> dict[int, int]:
     """The megabytes of a process, and those that each process below it does not share."""
-    return {pid: megabytes(pid) if pid == parent else megabytes(pid, "Private_Dirty") for pid in family(parent)}
+    found = {}
+    for pid in family(parent):
+        with suppress(OSError):  # it has just ended, as a worker may
+            found[pid] = megabytes(pid) if pid == parent else megabytes(pid, "Private_Dirty")
+    return found
 
 
 def megabytes(pid: int, kind: str = "Rss") -> int:
