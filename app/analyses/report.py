@@ -1,7 +1,9 @@
 """The report: the answers in one document, with the flow of patients from the study to each estimate (CONSORT)."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from pydantic import Field
 
@@ -78,13 +80,13 @@ def _steps(study: DerivedStudy) -> list[FlowStep]:
 
 
 def _from_efficacy(study: DerivedStudy, name: str, reasons: Sequence[ExclusionReason | None]) -> FlowStep:
-    of_efficacy = [reason for reason, inside in zip(reasons, study.efficacy, strict=True) if inside]
-    distinct = sorted({reason for reason in of_efficacy if reason is not None})
+    counts = Counter(compress(reasons, study.efficacy.tolist()))
+    left_out = sorted((reason, count) for reason, count in counts.items() if reason is not None)
     return FlowStep(
         step=name,
         of="efficacy",
-        n=of_efficacy.count(None),
-        reasons=tuple(LeftOut(reason=reason, count=of_efficacy.count(reason)) for reason in distinct),
+        n=counts[None],
+        reasons=tuple(LeftOut(reason=reason, count=count) for reason, count in left_out),
     )
 
 

@@ -127,9 +127,9 @@ class InfusionDoses:
 
 def infusion_doses(cohort: Cohort, given: Infusions) -> InfusionDoses:
     """The doses of some infusions of a cohort. The weight is needed to convert between g and g per kg."""
-    own = _weights(cohort)[given.patient]
-    written = given.dose * np.array([_GRAMS.get(unit, np.nan) for unit in given.unit], dtype=np.float64)
-    absolute = np.array([unit in {"g", "mg"} for unit in given.unit], dtype=np.bool_)
+    own, units = _weights(cohort)[given.patient], given.unit.tolist()
+    written = given.dose * np.array([_GRAMS.get(unit, np.nan) for unit in units], dtype=np.float64)
+    absolute = np.array([unit in {"g", "mg"} for unit in units], dtype=np.bool_)
     return InfusionDoses(written * np.where(absolute, 1.0, own), written / np.where(absolute, own, 1.0))
 
 

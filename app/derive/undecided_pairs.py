@@ -19,7 +19,7 @@ def undecided_pairs(cohort: Cohort, exposure: Exposure, treatment: Treatment, ki
         return counts and (pair.last_day is None or pair.last_day >= day0)
 
     found = np.zeros(len(cohort), dtype=np.int64)
-    for i, row in enumerate(cohort.patients):
-        if row.undecided is not None and exposure.treated[i]:
-            found[i] = sum(matters(pair, int(exposure.day0[i])) for pair in row.undecided)
+    for patient, pairs in cohort.waiting.items():
+        if exposure.treated[patient]:
+            found[patient] = sum(matters(pair, int(exposure.day0[patient])) for pair in pairs)
     return found

@@ -354,6 +354,11 @@ class Cohort:
         return {}
 
     @cached_property
+    def waiting(self) -> dict[int, tuple[UndecidedPair, ...]]:
+        """The pairs of facts that wait for a decision, by the numbers of their patients."""
+        return {i: row.undecided for i, row in enumerate(self.patients) if row.undecided is not None}
+
+    @cached_property
     def death_day(self) -> Ints:
         """The day of each patient's death; `NO_TIME` for none."""
         ended = ((row.ended_reason, row.ended_day) for row in self.patients)
