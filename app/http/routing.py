@@ -43,20 +43,14 @@ class Operation(APIRoute):
             if declared is not None:
                 path, endpoint, more = declared
                 try:
-                    super().__init__(path, endpoint, **more)
+                    # A file in a form would be written to a temporary file.
+                    super().__init__(path, endpoint, form_limits={"max_files": 0}, **more)
                 except BaseException:
                     self._declared = declared  # so that the next use builds it
                     raise
             if name in self.__dict__:
                 return self.__dict__[name]
         raise AttributeError(name)
-
-
-class FormOperation(Operation):
-    """A route that reads a form without files: a file in a form would be written to a temporary file."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:  # noqa: ANN401 - as `APIRoute`
-        super().__init__(path, endpoint, form_limits={"max_files": 0}, **more)
 
 
 class Operations(APIRouter):

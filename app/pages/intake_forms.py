@@ -18,7 +18,7 @@ from app.errors import InvalidDocument, PreconditionFailed, UnsupportedMediaType
 from app.http.dependencies import IDENTIFIER, PatientId, StudyId
 from app.http.openapi import JSON
 from app.http.representations import Asked, ServedDocument
-from app.http.routing import FormOperation, Operations
+from app.http.routing import Operations
 from app.pages.given_files import GivenFile, looked_at, sendings
 from app.pages.intake import DISMISSALS, form_of, in_words, waiting_of
 from app.pages.load_outcome import LoadOutcome
@@ -31,7 +31,7 @@ from app.readers.table_rows import DecimalMark
 from app.store.studies import FeedDefinition
 from app.timeline.same_facts import NAME_PATTERN
 
-router = Operations(FormOperation, include_in_schema=False)
+router = Operations(include_in_schema=False)
 MOST_FIELDS = 20
 DECLARED = ("name", "time_zone", "test", *(field.name for field in fields_of(FeedDefinition)))
 """What a study declares besides its protocol, which stays if it is left out."""

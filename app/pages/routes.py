@@ -13,11 +13,11 @@ from fastapi import Form, Path, Request, Response
 
 from app.errors import NotFound
 from app.http.representations import Asked
-from app.http.routing import FormOperation, Operations
+from app.http.routing import Operations
 from app.pages.site import FILES, file_digest
 
 # The form that takes files reads them by itself.
-router = Operations(FormOperation, include_in_schema=False)
+router = Operations(include_in_schema=False)
 _OWN_PLACE = re.compile(r"/(?!/)[!-\[\]-~]*")
 """An address of this host, as a header may hold it. Browsers read two slashes, or a backslash, as another host."""
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}

@@ -13,7 +13,7 @@ from fastapi import Form, Request, Response
 
 from app.http.dependencies import PatientId, StudyId
 from app.http.representations import Asked, ServedDocument
-from app.http.routing import FormOperation, Operations
+from app.http.routing import Operations
 from app.pages.facts import FactLine, Version, key_of, lines_of, note_in_words
 from app.pages.page import PageReading, Refused
 from app.pages.patients import versions_of
@@ -22,7 +22,7 @@ from app.pages.site import answered, fault_page
 from app.pages.wording import words
 from app.timeline.document import ITEMS
 
-router = Operations(FormOperation, include_in_schema=False)
+router = Operations(include_in_schema=False)
 SECTIONS = {
     "lab_result": "labs", "assessment": "assessments", "infusion": "infusions", "medication": "medications",
     "adverse_event": "adverse_events",

@@ -8,7 +8,7 @@ from fastapi import Form, Request, Response
 
 from app.http.dependencies import StudyId
 from app.http.representations import ServedDocument
-from app.http.routing import FormOperation, Operations
+from app.http.routing import Operations
 from app.pages.page import together
 from app.pages.protocols import as_text, differences, with_controls
 from app.pages.routes import Text, asked_of, see_other, token_header
@@ -17,7 +17,7 @@ from app.pages.wording import figure, interval_text, percent
 from app.protocol.model import Protocol
 from app.protocol.presets import PRESETS
 
-router = Operations(FormOperation, include_in_schema=False)
+router = Operations(include_in_schema=False)
 QUESTIONS = ("response-rates", "ck-normal-time", "ck-change", "adverse-reactions")
 """The questions whose headline figures are compared."""
 _JSON = [(b"content-type", b"application/json")]

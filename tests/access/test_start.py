@@ -39,7 +39,7 @@ def process(url: str, *command: str, **settings: str) -> Iterator[list[str]]:
         yield lines
     finally:
         started.send_signal(signal.SIGTERM)
-        started.wait(LONGEST)
+        started.wait(60)
         reader.join()
         started.stdout.close()
 

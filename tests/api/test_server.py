@@ -68,7 +68,7 @@ class Process:
     def ask(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """One request over the wire."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=LONGEST)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
@@ -82,7 +82,7 @@ class Process:
     def stop(self) -> str:
         """Ask the server to stop; all that it wrote."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=LONGEST)
+        self.process.wait(timeout=60)
         self.reader.join()
         return "".join(self.lines)
 

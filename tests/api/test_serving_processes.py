@@ -125,7 +125,7 @@ def test_a_bare_uvicorn_serves_local_programs_only_and_logs_no_patient(sqlite_ur
         assert raw("/v1/studies/demo%2Fpatients%2FP01").startswith(b"HTTP/1.1 400")
     finally:
         server.terminate()
-        written = begun + server.communicate(timeout=LONGEST)[0]
+        written = begun + server.communicate(timeout=60)[0]
     assert "P01" not in written
 
 

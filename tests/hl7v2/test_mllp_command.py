@@ -144,7 +144,7 @@ class Process:
 
     def ended(self):
         """Its exit code and all that it wrote, after it was asked to end."""
-        code = self.process.wait(timeout=LONGEST)
+        code = self.process.wait(timeout=60)
         self._reader.join()
         return code, "".join(self.lines)
 

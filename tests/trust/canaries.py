@@ -188,7 +188,7 @@ def bytes_of(work: Path) -> bytes:
 
 def wait_until_erased(work: Path, erased: list[tuple[str, set[str], list[float]]]) -> None:
     """Wait until no identifier of an erased patient is in a file; a reader may delay that by some seconds."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 10
     while any(patient.encode() in bytes_of(work) for patient, _, _ in erased):
         assert time.monotonic() < until, "bytes of an erased patient stay in the files of a running service"
         time.sleep(0.1)
