@@ -53,8 +53,9 @@ class Server:
 @contextmanager
 def controlled_server(binaries: Path, options: str = SERVER_OPTIONS) -> Iterator[Server]:
     """Start a server of its own, which may be stopped and started again; it and its files are removed at the end."""
-    # A socket's path must stay below about 100 characters, which rules out pytest's own temporary directories.
-    home = Path(tempfile.mkdtemp(prefix="myoresponse-pg-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    # A socket's path must stay below about 100 characters, which rules out the directories that pytest makes for tests.
+    root = os.environ.get("PYTEST_DEBUG_TEMPROOT") or ("/tmp" if Path("/tmp").is_dir() else None)
+    home = Path(tempfile.mkdtemp(prefix="myoresponse-pg-", dir=root))
     try:
         data = home / "data"
         data.mkdir(mode=0o700)
