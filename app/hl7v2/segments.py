@@ -1,8 +1,6 @@
 """The grammar of ER7, the text form of HL7 v2: lines, delimiters, segments, fields and escape sequences.
 
-Only this module uses the `hl7` library, which splits messages. The faults of the library are avoided here: it reads a
-message with line feeds as one segment and loses the patient, it accepts a header that ends early, it does not replace
-escape sequences, and it recurses without end if two delimiters are the same character.
+A segment is split where it is read: most fields of a message are not. The tests compare the parts with those of `hl7`.
 """
 
 import re
@@ -10,17 +8,13 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple
-
-import hl7  # type: ignore[import-untyped]
+from typing import NamedTuple
 
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, MalformedDocument
 from app.readers.streams import without_mark
 
 MOST_PARTS = 200_000
-"""Greatest number of delimiters in the segments that are read of one message: enough for 10,000 results. Each part
-needs 400 bytes while it is read.
-"""
+"""Greatest number of delimiters in the segments that are read of one message: enough for 10,000 results."""
 
 MOST_READ = 4_000_000
 """Greatest size in bytes of the segments that are read of one message, as they were sent and as texts in memory. No
@@ -97,8 +91,8 @@ class Segment:
     number: int
     delimiters: Delimiters
     codec: str
-    _fields: Any
-    """The fields as the library split them: nested lists, one level for each kind of delimiter in a part."""
+    _fields: Sequence[str]
+    """The fields as they were sent, by their numbers. Field 0 is the name; MSH-1 is the delimiter itself."""
     cut: bool = False
     """Whether a part of it after its code (OBX-3) is lost."""
     suspect: bool = False
@@ -118,10 +112,10 @@ class Segment:
         Raises `InvalidDocument` if a byte of it, or of a field before it, is not in the character set of the message,
         so that the text is not certain.
         """
-        content = _part(self._fields, field + 1)
+        marks = self.delimiters
         texts = [
-            self._read(_part(_part(repetition, component), subcomponent))
-            for repetition in ([content] if isinstance(content, str) else content)
+            self._read(_part(_part(repetition, marks.component, component), marks.subcomponent, subcomponent))
+            for repetition in self.raw(field).split(marks.repetition)
         ]
         if not self.suspect or self.name == "MSH":
             return texts  # the header is compared with what is known, whatever its bytes
@@ -141,7 +135,7 @@ class Segment:
 
     def raw(self, field: int) -> str:
         """The field as it was sent."""
-        return str(_part(self._fields, field + 1))
+        return self._fields[field] if field < len(self._fields) else ""
 
     def is_undecoded(self, field: int) -> bool:
         """Whether the field has bytes that are not in the character set of the message."""
@@ -155,16 +149,15 @@ class Segment:
         number = f"[{self.number}]" if self.number > 1 or self.name in {"OBR", "OBX", "SPM"} else ""
         return f"{self.name}{number}" + (f"-{field}" if field is not None else "")
 
-    def _read(self, leaf: Any) -> str:  # noqa: ANN401
-        text = str(leaf).strip()
+    def _read(self, part: str) -> str:
+        text = part.strip()
         return "" if text == NULL else self.delimiters.unescape(text, self.codec)
 
 
-def _part(whole: Any, index: int) -> Any:  # noqa: ANN401
-    """A part by its number, from 1; a text without parts is its own first part."""
-    if isinstance(whole, str):
-        return whole if index == 1 else ""
-    return whole[index - 1] if index <= len(whole) else ""
+def _part(whole: str, mark: str, number: int) -> str:
+    """A part by its number, from 1; "" if there are not so many."""
+    parts = whole.split(mark, number)
+    return parts[number - 1] if number <= len(parts) else ""
 
 
 def lines_of(body: bytes) -> list[bytes]:
@@ -219,19 +212,16 @@ def segments_of(
 def _split(lines: Sequence[str], cut: Container[int], delimiters: Delimiters, codec: str) -> list[Segment]:
     if sum(line.count(mark) for line in lines for mark in delimiters) > MOST_PARTS:
         raise MalformedDocument(None, [Fault("MSH", FaultCode.TOO_MANY, None, Accepts(at_most_items=1))])
-    # Without a delimiter after MSH-2 the library does not recognise the header.
-    head = lines[0] if delimiters.field in lines[0][4:] else lines[0] + delimiters.field
-    try:
-        split = list(zip(lines, hl7.parse("\r".join([head, *lines[1:]])), strict=True))
-    except Exception:  # the library checks by assertions and look-ups: a fault can raise any exception
-        raise _malformed("MSH", "The message does not follow the grammar of ER7.") from None
     numbers: Counter[str] = Counter()
     segments = []
-    for i, (line, fields) in enumerate(split):
-        numbers[line[:3]] += 1
+    for i, line in enumerate(lines):
+        name, *fields = line.split(delimiters.field)
+        if name == "MSH":
+            fields = [delimiters.field, *fields]
+        numbers[name] += 1
         suspect = not line.isascii() or "\x1b" in line or f"{delimiters.escape}X" in line
         certain = _certain_fields(line, delimiters) if suspect else None
-        segments.append(Segment(line[:3], numbers[line[:3]], delimiters, codec, fields, i in cut, suspect, certain))
+        segments.append(Segment(name, numbers[name], delimiters, codec, (name, *fields), i in cut, suspect, certain))
     return segments
 
 

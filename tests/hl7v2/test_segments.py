@@ -1,13 +1,18 @@
 """ER7 as it is really sent: line ends, delimiters, escapes, character sets, headers that end early."""
 
+from itertools import product
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import hl7
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.errors import InvalidDocument, MalformedDocument
 from app.hl7v2 import segments
 from app.hl7v2.message import body_of, messages_of, read_envelope
-from app.hl7v2.segments import Delimiters
+from app.hl7v2.segments import NULL, READ_SEGMENTS, STANDARD, Delimiters, segments_of
 from tests.hl7v2.hl7v2_messages import MSH, OBR, OBX, PID, changed, faults, feed, history, message, oru, read, refusal
 
 CONTROL = history(oru())
@@ -19,7 +24,7 @@ def with_charset(name: str) -> str:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\r", b"\n\r\n"])
 def test_whatever_ends_the_lines_no_segment_is_swallowed(end):
-    """Row 98: with line feeds the library takes all for one segment."""
+    """Row 98."""
     assert history(oru().replace(b"\r", end)) == CONTROL
 
 
@@ -62,7 +67,7 @@ def test_what_does_not_begin_with_a_header_is_no_message(body):
     ],
 )
 def test_a_header_that_ends_early_is_refused(header, missing):
-    """Row 99: the library takes it for a message."""
+    """Row 99."""
     assert set(faults(oru(header=header))) == {(place, "missing") for place in missing}
     assert isinstance(refusal(oru(header=header)), MalformedDocument)
 
@@ -145,6 +150,32 @@ def test_a_character_set_that_is_not_known_is_never_guessed(charset, codec):
     body = oru(pid=PID.replace("DOE", "D\u00f6"), header=with_charset(charset)).decode().encode(codec)
     assert faults(body) == [("MSH-18", "unknown_encoding")]
     assert isinstance(refusal(body), InvalidDocument)
+
+
+def nth(whole: Any, number: int) -> Any:
+    """A part of what python's hl7 has split; it gives a text where there is nothing to split."""
+    if isinstance(whole, str):
+        return whole if number == 1 else ""
+    return whole[number - 1] if number <= len(whole) else ""
+
+
+@given(st.lists(st.text('ab "|^~\\&', max_size=15), max_size=4))
+def test_every_part_is_the_one_that_another_library_finds(contents):
+    lines = [MSH, *(f"OBX|{content}" for content in contents), "SPM|1"]
+    theirs = hl7.parse("\r".join(lines))
+    ours, _ = segments_of(lines, STANDARD, "ascii", READ_SEGMENTS)
+    assert len(ours) == len(theirs)
+    for segment, other in zip(ours[1:], theirs[1:], strict=True):
+        assert segment.name == str(other[0])
+        for field in range(1, len(other) + 2):
+            content = nth(other, field + 1)
+            assert segment.raw(field) == str(content)
+            for component, part in product((1, 2, 3), repeat=2):
+                found = [str(nth(nth(each, component), part)).strip() for each in (content or [""])]
+                assert segment.texts(field, component, part) == [
+                    "" if text == NULL else STANDARD.unescape(text) for text in found
+                ]
+    assert [ours[0].raw(field) for field in range(len(theirs[0]))] == [str(field) for field in theirs[0]]
 
 
 def test_escapes_are_replaced_after_splitting():
