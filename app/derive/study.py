@@ -76,6 +76,7 @@ class DerivedStudy:
         self._analysis_values: dict[str, AnalysisValues] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
         self._visits: dict[tuple[str, int], VisitValues] = {}
+        self._points: dict[tuple[str, int], Floats] = {}
         self._flags: dict[str, Mapping[FlagCode, int]] = {}
         self._responses: dict[ResponseRule, ResponseVerdicts] = {}
         self._under: dict[str, DerivedStudy] = {}
@@ -100,6 +101,8 @@ class DerivedStudy:
 
     def known(self, names: Iterable[str]) -> Derivations:
         """What was derived until now; of the properties, those of these names."""
+        for at in tuple(self._points):
+            self.at_visit(*at)
         properties = {name: vars(self)[name] for name in names if name in vars(self)}
         return Derivations(properties, {**self._responses}, {**self._flags}, {**self._visits})
 
@@ -189,12 +192,17 @@ class DerivedStudy:
     def at_visit(self, measure: str, week: int) -> VisitValues:
         """The value of each patient at a week."""
         if (measure, week) not in self._visits:
-            self._visits[measure, week] = visit_values(self.analysis_values(measure), self.weeks(measure)[week])
+            records, rows = self.analysis_values(measure), self.weeks(measure)[week]
+            self._visits[measure, week] = visit_values(records, rows, self._points.pop((measure, week), None))
         return self._visits[measure, week]
 
     def at_week(self, measure: str, week: int) -> Floats:
         """The number that calculations use for each patient's value at a week, NaN for none."""
-        return self.at_visit(measure, week).point
+        if (measure, week) in self._visits:
+            return self._visits[measure, week].point
+        if (measure, week) not in self._points:
+            self._points[measure, week] = self.analysis_values(measure).at(self.weeks(measure)[week])
+        return self._points[measure, week]
 
     def flags(self, measure: str) -> Mapping[FlagCode, int]:
         """The flags of the analysis values of a measure."""
