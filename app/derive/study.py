@@ -36,6 +36,7 @@ from app.derive.doses import is_glucocorticoid
 from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
+from app.derive.known_estimates import Estimate, Given, Kept, known_or_made
 from app.derive.ordered_drugs import OrderCounts, order_counts
 from app.derive.per_patient import best_of
 from app.derive.reasons import ExclusionReason, FlagCode
@@ -80,6 +81,7 @@ class DerivedStudy:
         self._flags: dict[str, Mapping[FlagCode, int]] = {}
         self._responses: dict[ResponseRule, ResponseVerdicts] = {}
         self._under: dict[str, DerivedStudy] = {}
+        self._estimated: Kept = cohort.estimated
 
     @classmethod
     def of(cls, cohort: Cohort, protocol: Protocol) -> "DerivedStudy":
@@ -112,6 +114,12 @@ class DerivedStudy:
         self._responses.update(derived.responses)
         self._flags.update(derived.flags)
         self._visits.update(derived.visits)
+
+    def estimated(
+        self, estimate: Callable[Given, Estimate], *values: Given.args, **conventions: Given.kwargs
+    ) -> Estimate:
+        """What `estimate` makes of these values; it is not called for values that it had before."""
+        return known_or_made(self._estimated, estimate, *values, **conventions)
 
     def with_values(self, cohort: Cohort) -> "DerivedStudy":
         """The study of a cohort that differs from this one only in values that do not decide which results and scores
@@ -393,6 +401,7 @@ class DerivedStudy:
         digest = protocol.digest
         if digest not in self._under:
             self._under[digest] = DerivedStudy.of(self.cohort, protocol)
+            self._under[digest]._estimated = self._estimated
         return self._under[digest]
 
     @cached_property

@@ -354,6 +354,11 @@ class Cohort:
         return {}
 
     @cached_property
+    def estimated(self) -> dict[Any, Any]:
+        """What was estimated of this cohort and is kept as long as the cohort (`known_estimates`)."""
+        return {}
+
+    @cached_property
     def waiting(self) -> dict[int, tuple[UndecidedPair, ...]]:
         """The pairs of facts that wait for a decision, by the numbers of their patients."""
         return {i: row.undecided for i, row in enumerate(self.patients) if row.undecided is not None}
