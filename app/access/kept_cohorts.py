@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from cachetools import LRUCache
 
-from app.derive.later_revision import BYTES_DERIVED, keep_for_later
+from app.derive.later_revision import BYTES_DERIVED, keep_for_later, room_for_estimates
 from app.store.engine import Database
 from app.store.known_cohorts import KnownCohort
 from app.store.snapshot import StudyAt, erasures_of
@@ -98,7 +98,7 @@ class KeptCohorts:
 
 def size_of(cohort: Cohort) -> int:
     """The size of a cohort in memory in bytes, with an average for texts and for the attributes of a patient, and with
-    the most that is kept of what is derived.
+    the most that is kept of what is derived and estimated.
     """
     tables = [getattr(cohort, name) for name in TABLES]
     columns: list[np.ndarray] = [getattr(table, part.name) for table in tables for part in fields(table)]
@@ -108,4 +108,5 @@ def size_of(cohort: Cohort) -> int:
         sum(column.nbytes for column in columns)
         + BYTES_OF_A_WORD * words
         + (BYTES_OF_A_PATIENT + BYTES_DERIVED) * len(cohort)
+        + room_for_estimates(len(cohort))
     )

@@ -222,7 +222,7 @@ def _number(
         week=week,
         n=len(known),
         missing=len(values) - len(known),
-        summary=summarise(known),
+        summary=context.study.estimated(summarise, known),
     )
 
 

@@ -203,7 +203,7 @@ def _listed(
 
 
 def _period(weeks: tuple[int, int], change: BoundedValues, context: Context) -> Period:
-    estimate = change_within_bounds(change.point, change.low, change.high, level=context.level)
+    estimate = context.study.estimated(change_within_bounds, change.point, change.low, change.high, level=context.level)
     interval, bounds = estimate.intervals[0], estimate.bounds
     return Period(
         weeks=weeks,
@@ -216,7 +216,8 @@ def _period(weeks: tuple[int, int], change: BoundedValues, context: Context) -> 
 
 
 def _difference(difference: BoundedValues, context: Context) -> ChangeOfChange:
-    estimate = change_within_bounds(
+    estimate = context.study.estimated(
+        change_within_bounds,
         difference.point,
         difference.low,
         difference.high,

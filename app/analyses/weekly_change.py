@@ -243,7 +243,8 @@ def _weeks(context: Context, measure: str, scale: Scale) -> tuple[list[WeekChang
         difference = within.point
         kept = within.where(~np.isnan(difference))
         changes.append(
-            change_within_bounds(
+            study.estimated(
+                change_within_bounds,
                 kept.point,
                 kept.low,
                 kept.high,

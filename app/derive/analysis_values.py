@@ -67,10 +67,15 @@ class AnalysisValues:
         """
         return _counted_as(self.value, self.comparator)
 
+    @property
+    def are_exact(self) -> bool:
+        """Whether it is known that no value is a bound."""
+        return self.flags.get(FlagCode.COMPARATOR) == 0
+
     def at(self, rows: Ints) -> Floats:
         """The same number at the given rows; NaN where a row is -1."""
         value = pick(self.value, rows)
-        if self.flags.get(FlagCode.COMPARATOR) == 0:  # no value is a bound
+        if self.are_exact:
             return value
         return _counted_as(value, pick_int(self.comparator, rows, COMPARATORS[None]))
 

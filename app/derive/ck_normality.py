@@ -62,7 +62,7 @@ def normality(records: AnalysisValues | VisitValues) -> Ints:
         if sign.any():
             abnormal = abnormal & ((sign == 0) | (sign == _AT_LEAST)) | (value >= limit) & (sign == _ABOVE)
             normal = normal & ((sign == 0) | (sign == _BELOW) | (sign == _AT_MOST))
-        known[part] = np.where(normal, NORMAL, np.where(abnormal, ABNORMAL, UNKNOWN))
+        known[part] = 2 * normal.view(np.int8) + abnormal.view(np.int8) + UNKNOWN  # NORMAL, ABNORMAL or UNKNOWN
     return known
 
 
@@ -93,8 +93,8 @@ def remission_episodes(
     )
     end = np.where(relapse >= 0, pick_int(records.day, relapse, 0), pick_int(records.day, last, 0))
     checks = (
-        *may_become_normal(records, known, base, excluded),
-        (ExclusionReason.NEVER_NORMAL, ~any_where(records.patient, size, normal)),
+        *may_become_normal(records, known, base, last, excluded),
+        (ExclusionReason.NEVER_NORMAL, ~any_where(records.patient, size, normal) if confirmed else origin < 0),
         (ExclusionReason.NEVER_SUSTAINED, origin < 0),
     )
     return RemissionEpisodes(first_reason(checks, size), start, np.where(origin >= 0, end - start, 0), relapse >= 0)
@@ -111,18 +111,16 @@ def not_abnormal_at_baseline(known: Ints, base: Ints) -> tuple[tuple[ExclusionRe
 
 
 def may_become_normal(
-    records: AnalysisValues, known: Ints, base: Ints, excluded: Sequence[tuple[ExclusionReason, Bools]]
+    records: AnalysisValues, known: Ints, base: Ints, last: Ints, excluded: Sequence[tuple[ExclusionReason, Bools]]
 ) -> tuple[tuple[ExclusionReason, Bools], ...]:
-    """Why patients are left out of the time to the first normal CK, in every question; the first reason counts."""
-    after = records.day > 0
-    unseen, unknown = (
-        ~any_where(records.patient, records.size, chosen) for chosen in (after, after & (known != UNKNOWN))
-    )
+    """Why patients are left out of the time to the first normal CK, in every question; the first reason counts. `last`
+    is the row of the last CK of known normality after day 0.
+    """
     return (
         *excluded,
         *not_abnormal_at_baseline(known, base),
-        (ExclusionReason.NO_VALUE_AFTER_BASELINE, unseen),
-        (ExclusionReason.NORMALITY_UNKNOWN, unknown),
+        (ExclusionReason.NO_VALUE_AFTER_BASELINE, ~records.is_seen_after),
+        (ExclusionReason.NORMALITY_UNKNOWN, last < 0),
     )
 
 
@@ -137,7 +135,7 @@ def time_to_first_normal(
     first = first_where(records.patient, size, after & (known == NORMAL))
     last = last_where(records.patient, size, after)
     day = np.where(first >= 0, pick_int(records.day, first, 0), pick_int(records.day, last, 0))
-    reason = first_reason(may_become_normal(records, known, base, excluded), size)
+    reason = first_reason(may_become_normal(records, known, base, last, excluded), size)
     return FirstNormal(reason, included(reason), day, first >= 0)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.derive.ck_normality import RemissionIntervals
+from app.derive.known_estimates import keep_within
 from app.derive.parts import READ, counted_together
 from app.derive.run_in import RunIn
 from app.derive.study import Derivations, DerivedStudy
@@ -31,6 +32,11 @@ BYTES_DERIVED = 2_500
 """For each patient at most so many bytes of derivations are kept with a cohort. All questions about the demonstration
 study need 2,400; a protocol with sixty weeks and ten measures would take 24,000.
 """
+BYTES_ESTIMATED = 1_000
+SMALL_STUDY = 500
+"""For each patient at most so many bytes of estimates are kept with a cohort, and as many as for a small study in any
+case: one of 16 patients has as many estimates as one of 5,000, but shorter curves.
+"""
 _WITH_COUNTS = frozenset({"values_sent", "run_in", "ck_undetermined", "ck_draws", "remission_intervals"})
 
 
@@ -49,6 +55,12 @@ def keep(study: DerivedStudy) -> None:
             del others[first]
             kept.pop(first, None)
         kept[digest] = each.protocol, known
+    keep_within(study.given.estimated, room_for_estimates(len(study.given)))
+
+
+def room_for_estimates(patients: int) -> int:
+    """How many bytes of estimates are kept at most with a cohort of so many patients."""
+    return BYTES_ESTIMATED * (SMALL_STUDY + patients)
 
 
 def _within(most: int, known: Derivations) -> Derivations:
@@ -80,6 +92,8 @@ def keep_for_later(before: Cohort, after: Cohort) -> None:
     """Keep with the cohort of another revision what is kept with this one."""
     if before.derived and before.zoned == after.zoned:
         change = _Change(before, after)
+        if not change.lost:
+            after.estimated.update(before.estimated)
         if len(change.come) + len(change.gone) <= max(ALWAYS_FEW, len(after) // FEW):
             for digest, (protocol, derived) in tuple(before.derived.items()):
                 after.derived[digest] = protocol, change.derivations(protocol, derived)
@@ -103,6 +117,8 @@ class _Change:
         self._source = np.where(same, old, len(before))
         self._source[self._come] += np.arange(len(self._come))
         self.come, self.gone = self._come, np.flatnonzero(self._number < 0)
+        self.lost = len(before) - int((old >= 0).sum())
+        """How many patients are not there any more: perhaps they were erased."""
         self._before, self._after = before, after
 
     def derivations(self, protocol: Protocol, known: Derivations) -> Derivations:

@@ -36,6 +36,7 @@ from app.derive.doses import is_glucocorticoid
 from app.derive.exact_comparison import difference
 from app.derive.exposure import Exposure, exposure
 from app.derive.intercurrent_events import IntercurrentEvents, intercurrent_events, until_rescue
+from app.derive.known_estimates import Estimate, Given, Kept, known_or_made
 from app.derive.ordered_drugs import OrderCounts, order_counts
 from app.derive.per_patient import best_of
 from app.derive.reasons import ExclusionReason, FlagCode
@@ -76,9 +77,11 @@ class DerivedStudy:
         self._analysis_values: dict[str, AnalysisValues] = {}
         self._weeks: dict[str, dict[int, Ints]] = {}
         self._visits: dict[tuple[str, int], VisitValues] = {}
+        self._points: dict[tuple[str, int], Floats] = {}
         self._flags: dict[str, Mapping[FlagCode, int]] = {}
         self._responses: dict[ResponseRule, ResponseVerdicts] = {}
         self._under: dict[str, DerivedStudy] = {}
+        self._estimated: Kept = cohort.estimated
 
     @classmethod
     def of(cls, cohort: Cohort, protocol: Protocol) -> "DerivedStudy":
@@ -100,6 +103,8 @@ class DerivedStudy:
 
     def known(self, names: Iterable[str]) -> Derivations:
         """What was derived until now; of the properties, those of these names."""
+        for at in tuple(self._points):
+            self.at_visit(*at)
         properties = {name: vars(self)[name] for name in names if name in vars(self)}
         return Derivations(properties, {**self._responses}, {**self._flags}, {**self._visits})
 
@@ -109,6 +114,12 @@ class DerivedStudy:
         self._responses.update(derived.responses)
         self._flags.update(derived.flags)
         self._visits.update(derived.visits)
+
+    def estimated(
+        self, estimate: Callable[Given, Estimate], *values: Given.args, **conventions: Given.kwargs
+    ) -> Estimate:
+        """What `estimate` makes of these values; it is not called for values that it had before."""
+        return known_or_made(self._estimated, estimate, *values, **conventions)
 
     def with_values(self, cohort: Cohort) -> "DerivedStudy":
         """The study of a cohort that differs from this one only in values that do not decide which results and scores
@@ -189,12 +200,17 @@ class DerivedStudy:
     def at_visit(self, measure: str, week: int) -> VisitValues:
         """The value of each patient at a week."""
         if (measure, week) not in self._visits:
-            self._visits[measure, week] = visit_values(self.analysis_values(measure), self.weeks(measure)[week])
+            records, rows = self.analysis_values(measure), self.weeks(measure)[week]
+            self._visits[measure, week] = visit_values(records, rows, self._points.pop((measure, week), None))
         return self._visits[measure, week]
 
     def at_week(self, measure: str, week: int) -> Floats:
         """The number that calculations use for each patient's value at a week, NaN for none."""
-        return self.at_visit(measure, week).point
+        if (measure, week) in self._visits:
+            return self._visits[measure, week].point
+        if (measure, week) not in self._points:
+            self._points[measure, week] = self.analysis_values(measure).at(self.weeks(measure)[week])
+        return self._points[measure, week]
 
     def flags(self, measure: str) -> Mapping[FlagCode, int]:
         """The flags of the analysis values of a measure."""
@@ -385,6 +401,7 @@ class DerivedStudy:
         digest = protocol.digest
         if digest not in self._under:
             self._under[digest] = DerivedStudy.of(self.cohort, protocol)
+            self._under[digest]._estimated = self._estimated
         return self._under[digest]
 
     @cached_property

@@ -44,12 +44,13 @@ class VisitValues:
         return self.present & (self.day < -days)
 
 
-def visit_values(records: AnalysisValues, rows: Ints) -> VisitValues:
-    """The values at the row of each patient."""
+def visit_values(records: AnalysisValues, rows: Ints, point: Floats | None = None) -> VisitValues:
+    """The values at the row of each patient, with their `point` if it is known."""
+    point = records.at(rows) if point is None else point
     return VisitValues(
         pick_int(records.day, rows, NO_TIME),
-        pick(records.value, rows),
+        point if records.are_exact else pick(records.value, rows),
         pick(records.upper_limit, rows),
         pick_int(records.comparator, rows, COMPARATORS[None]),
-        records.at(rows),
+        point,
     )

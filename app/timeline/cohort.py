@@ -153,7 +153,7 @@ class Table:
             columns["day"] = _zoned(columns["day"], columns["instant"], zone)
         keys = [columns[field.name] for field in sorted(declared, key=lambda field: -field.read.sort)]
         differing = [_rank(key) if key.dtype == np.object_ else key for key in keys if (key != key[:1]).any()]
-        order = np.lexsort([*(() if rank is None else (rank,)), *differing, columns["patient"]])
+        order = _order_by([*(() if rank is None else (rank,)), *differing, columns["patient"]])
         return cls(**columns).where(order), order
 
     def where(self, keep: Bools | Ints) -> Self:
@@ -354,6 +354,11 @@ class Cohort:
         return {}
 
     @cached_property
+    def estimated(self) -> dict[Any, Any]:
+        """What was estimated of this cohort and is kept as long as the cohort (`known_estimates`)."""
+        return {}
+
+    @cached_property
     def waiting(self) -> dict[int, tuple[UndecidedPair, ...]]:
         """The pairs of facts that wait for a decision, by the numbers of their patients."""
         return {i: row.undecided for i, row in enumerate(self.patients) if row.undecided is not None}
@@ -529,11 +534,11 @@ def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
     if field.read.words:
         return _mapped(values, {word: place for place, word in enumerate(field.read.words)})
     if field.type is float:
-        return np.array(values, dtype=np.float64)
+        return np.array(values, np.float64) if field.optional else np.fromiter(values, np.float64, len(values))
     if field.type is int:
         absent = NO_TIME if field.read.absent is None else field.read.absent
         numbers = [absent if number is None else number for number in values] if field.optional else values
-        return np.array(numbers, dtype=np.int64)
+        return np.fromiter(numbers, dtype=np.int64, count=len(numbers))
     if field.type is bool:
         if not field.optional:
             return np.array(values, dtype=np.bool_)
@@ -555,6 +560,16 @@ def _zoned(day: Ints, instant: Ints, zone: ZoneInfo) -> Ints:
     zoned = day.copy()
     zoned[timed] = local[back]
     return zoned
+
+
+def _order_by(keys: Sequence[NDArray[Any]]) -> Ints:
+    """The order of rows by these keys, the last key first; rows that are in order already are not sorted."""
+    tied = np.ones(max(len(keys[-1]) - 1, 0), dtype=np.bool_)
+    for key in reversed(keys):
+        if not (key[1:] >= key[:-1])[tied].all():  # NaN is never in order
+            return np.lexsort(keys)
+        tied &= key[1:] == key[:-1]
+    return np.arange(len(keys[-1]))
 
 
 def columns_of(rows: Sequence[Row], width: int) -> list[Sequence[Any]]:

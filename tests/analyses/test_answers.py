@@ -1,5 +1,6 @@
 """The common part of every answer, and the contributions of single patients."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.analyses import QUESTIONS, Options, answer
 from app.analyses.answer import Context, Definition, Findings
+from app.analyses.answer_document import _json
 from app.analyses.response_rates import rule_in_words
 from app.analyses.sensitivity.caveat_findings import caveats_of
 from app.derive.reasons import ExclusionReason, FlagCode
@@ -22,6 +24,23 @@ from tests.twin import derivations as twin
 from tests.twin.cohorts import cohorts, protocols
 
 DAY0 = 20_000
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.text(),
+    lambda parts: st.lists(parts, max_size=4) | st.dictionaries(st.text(), parts, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), JSON_VALUES, max_size=4))
+def test_the_bytes_of_an_answer_are_those_of_the_json_of_python(document):
+    assert _json(document) == (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
+
+
+def test_an_answer_with_a_number_that_json_does_not_have_is_not_written():
+    for number in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            _json({"results": [{"value": number}]})
 
 
 def treated(scores=(), events=()):

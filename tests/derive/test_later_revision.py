@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.analyses import Options, answer, report
-from app.derive.later_revision import ALWAYS_FEW, BYTES_DERIVED, FEW, PROTOCOLS, keep, keep_for_later
+from app.analyses import Options, answer, report, weekly_change
+from app.derive.known_estimates import BYTES_OF_A_MODEL
+from app.derive.later_revision import (
+    ALWAYS_FEW,
+    BYTES_DERIVED,
+    FEW,
+    PROTOCOLS,
+    keep,
+    keep_for_later,
+    room_for_estimates,
+)
 from app.derive.parts import READ
 from app.derive.study import DerivedStudy
 from app.protocol.model import Visits, WeeklyChange
@@ -206,3 +215,72 @@ def test_what_was_asked_last_has_room_whatever_was_asked_before():
     for protocol, size in ((large, 0), (SEED_2008, 30), (large, 30)):
         answer("baseline-table", cohort, protocol, LISTED)
         assert len(cohort.derived[protocol.digest][1].visits) > size
+
+
+def counted(made):
+    """An estimate that counts its calls."""
+
+    def mean(values, *, times=1.0):
+        made.append(times)
+        return float(np.mean(values)) * times
+
+    return mean
+
+
+def test_an_estimate_is_made_once_of_the_same_values_and_conventions():
+    made, study = [], DerivedStudy(one("A", (0, 500.0)), SEED_2008)
+    mean = counted(made)
+    for _ in range(2):
+        assert study.estimated(mean, np.array([1.0, 2.0])) == 1.5
+        assert study.estimated(mean, np.array([2.0, 2.0])) == 2
+        assert study.estimated(mean, np.array([1.0, 2.0]), times=2.0) == 3
+        assert study.estimated(mean, np.array([4607182418800017408, 4611686018427387904])) > 1e18  # the same bytes
+        assert study.estimated(mean, np.array([[1.0], [2.0]])) == 1.5
+    assert made == [1, 1, 2, 1, 1]
+    with pytest.raises(TypeError):
+        study.estimated(mean, np.array([1.0], dtype=np.object_))
+
+
+def test_after_a_new_result_only_what_reads_it_is_estimated_again(monkeypatch):
+    before = with_many(demonstration(), 1, (-7, 900.0), (0, 800.0))
+    report(before, SEED_2008, WITHOUT_SIMULATION)
+    later = before.with_persons(one("P010000", (-7, 900.0), (0, 800.0), (28, 700.0)))
+    keep_for_later(before, later)
+    weeks = []
+    make = weekly_change.change_within_bounds
+
+    def remembered(*values, **conventions):
+        weeks.append(len(values[0]))
+        return make(*values, **conventions)
+
+    kept = {(remembered, *key[1:]) if key[0] is make else key: known for key, known in later.estimated.items()}
+    later.estimated.clear()
+    later.estimated.update(kept)
+    monkeypatch.setattr(weekly_change, "change_within_bounds", remembered)
+    found = answer("weekly-change", later, SEED_2008, Options()).model_dump_json()
+    assert len(weeks) == 2, "week 4 of CK, as logarithm and as it is"
+    assert found == answer("weekly-change", replace(later), SEED_2008, Options()).model_dump_json()
+
+
+def test_no_estimate_is_kept_of_a_study_from_which_a_person_has_gone():
+    before = with_many(demonstration(), 1, (-7, 900.0), (0, 800.0))
+    report(before, SEED_2008, WITHOUT_SIMULATION)
+    assert before.estimated
+    stayed = before.with_persons(one("NEW", (0, 500.0)))
+    erased = before.with_persons(one("NEW", (0, 500.0)), ["P010000"])
+    for later in (stayed, erased):
+        keep_for_later(before, later)
+        assert later.derived
+    assert stayed.estimated == before.estimated
+    assert not erased.estimated
+
+
+def test_estimates_have_a_limit_and_those_that_were_asked_for_last_are_kept():
+    study = DerivedStudy(one("A", (0, 500.0)), SEED_2008)
+    mean, most = counted([]), room_for_estimates(1) // BYTES_OF_A_MODEL
+    for number in range(most + 10):
+        study.estimated(mean, np.array([float(number)]))
+        study.estimated(mean, np.array([0.0]))
+    keep(study)
+    assert len(study.given.estimated) == most
+    assert [known for known, _ in study.given.estimated.values()] == [*range(11, most + 10), 0]

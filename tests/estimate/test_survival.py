@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from lifelines import KaplanMeierFitter
 
 from app.estimate.arithmetic import normal_quantile
 from app.estimate.results import Reason
@@ -45,6 +46,19 @@ def test_the_curve_is_the_product_of_fractions(patients):
         [float(step[3]) for step in expected], abs=1e-14
     )
     assert (result.n, result.events) == (len(patients), sum(event for _, event in patients))
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), min_size=1, max_size=300), st.sampled_from([1, 2, 3]))
+def test_the_curve_is_that_of_the_fitter_of_lifelines_to_the_last_bit(patients, parts_of_a_day):
+    times, events = columns(patients)
+    times = [time / parts_of_a_day for time in times]
+    fit = KaplanMeierFitter().fit(times, events)
+    table = fit.event_table[fit.event_table["observed"] > 0]
+    points = kaplan_meier(times, events).curve[1:]
+    assert [(point.time, point.at_risk, point.events) for point in points] == [
+        *zip(table.index, table["at_risk"], table["observed"], strict=True)
+    ]
+    assert [point.survival for point in points] == fit.survival_function_.loc[table.index].iloc[:, 0].tolist()
 
 
 @given(ANY)

@@ -134,13 +134,13 @@ def proportion_normal(context: Context) -> ProportionNormal:
     return ProportionNormal(
         n=int(followed_twice.sum()),
         too_few_draws=int((efficacy & ~followed_twice).sum()),
-        by_rule=tuple(_share(rule, normal, followed) for rule, normal in rules.items()),
+        by_rule=tuple(_share(context, rule, normal, followed) for rule, normal in rules.items()),
     )
 
 
 def product_limit(context: Context, durations: Ints, events: Bools) -> Survival:
     """The Kaplan-Meier curve under the conventions in force."""
-    return kaplan_meier(durations, events, **context.curve)
+    return context.study.estimated(kaplan_meier, durations, events, **context.curve)
 
 
 def _confirmed(context: Context, durations: Ints, events: Bools, chosen: Bools) -> ConfirmedTime:
@@ -148,12 +148,12 @@ def _confirmed(context: Context, durations: Ints, events: Bools, chosen: Bools) 
     return ConfirmedTime(**dict(curve))
 
 
-def _share(rule: str, normal: Ints, followed: Ints) -> TimeShare:
+def _share(context: Context, rule: str, normal: Ints, followed: Ints) -> TimeShare:
     """`normal` and `followed` are in half days."""
     total = int(followed.sum())
     return TimeShare(
         rule=rule,
-        per_patient=summarise(normal / followed),
+        per_patient=context.study.estimated(summarise, normal / followed),
         days_normal=int(normal.sum()) / 2,
         days_followed=total / 2,
         pooled=int(normal.sum()) / total if total else None,
@@ -504,7 +504,7 @@ def spells(context: Context) -> tuple[Spell, ...]:
 
 def _first_normal(context: Context) -> TimeToFirstNormal:
     first = context.study.first_normal
-    curve = kaplan_meier(first.time[first.evaluable], first.reached[first.evaluable], **context.curve)
+    curve = product_limit(context, first.time[first.evaluable], first.reached[first.evaluable])
     return TimeToFirstNormal(
         n=curve.n,
         normal_at_baseline=first.reason.count(ExclusionReason.NORMAL_AT_BASELINE),

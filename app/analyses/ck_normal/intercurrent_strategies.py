@@ -125,11 +125,12 @@ def _row(context: Context, times: Times, declared: RescueStrategy, in_force: Res
 def _estimates(
     context: Context, strategy: RescueStrategy, outcomes: Outcomes, in_set: Bools
 ) -> tuple[Survival, RestrictedMean]:
+    study = context.study
     duration, cause = outcomes.duration[in_set], outcomes.cause[in_set]
     until = context.protocol.ck_normal_time.rmst_until_days
     if strategy != "competing":
         ended = cause != CENSORED
-        curve = kaplan_meier(duration, ended, **context.curve)
+        curve = study.estimated(kaplan_meier, duration, ended, **context.curve)
         return curve, restricted_mean(duration, ended, until=until, level=context.level, known=curve)
     known = len(CAUSES)
     curve = event_free(duration, cause, causes_known=known, **context.curve)
@@ -177,7 +178,8 @@ def spell_intervals(
     """The time with normal CK from the interval between two draws in which it ended."""
     left, right = outcome_intervals(study.remission_intervals, study.outcomes(strategy))
     chosen = study.remission_intervals.in_set
-    return interval_censored(
+    return study.estimated(
+        interval_censored,
         left[chosen],
         np.where(right == NO_TIME, np.inf, right)[chosen],
         level=level,

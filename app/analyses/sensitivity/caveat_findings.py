@@ -353,7 +353,7 @@ def _short_follow_up(context: Context) -> Iterator[CaveatFinding]:
         return
     first = window(week, context.protocol.visits)[0]
     days = study.follow_up_days - 1
-    median = summarise(days[study.safety]).median
+    median = study.estimated(summarise, days[study.safety]).median
     yield counted(
         "short_follow_up",
         days < first,

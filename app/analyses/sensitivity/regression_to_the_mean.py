@@ -40,8 +40,14 @@ def regression(context: Context, resamples: int = RESAMPLES) -> Regression:
     study, week = context.study, context.protocol.ck_change.after_week
     values = study.run_in
     change = observed_change(study)
-    result = regression_to_the_mean(
-        values.patient, values.value, values.is_baseline, change, level=context.level, resamples=resamples
+    result = study.estimated(
+        regression_to_the_mean,
+        values.patient,
+        values.value,
+        values.is_baseline,
+        change,
+        level=context.level,
+        resamples=resamples,
     )
     return Regression(
         **{name: getattr(result, name) for name in type(result).model_fields},
