@@ -176,13 +176,15 @@ def _common_entry(each: object, index: int, kind: BundleType, references: Refere
     if type(each) is not dict or not _is_common(each, created):
         return None
     content, base, place = each["resource"], server_of(each.get("fullUrl")), f"Bundle.entry[{index}].resource"
-    read = common_observation(Resource(content, place, message), references, base)
-    who = FaultCode.NO_SUBJECT if read is None else references.patient_at(content["subject"]["reference"], base)
-    if read is None or type(who) is FaultCode:
+    stated = common_observation(Resource(content, place, message), references, base)
+    if stated is None:
+        return None
+    who = references.patient_at(content["subject"]["reference"], base)
+    if type(who) is FaultCode:
         return None
     return Entry(
         index, place, "Observation", content.get("id"), _CREATED if created else None, who,
-        place + ".subject.reference", read.statements, strict=message.strict,
+        place + ".subject.reference", (stated,), strict=message.strict,
     )  # fmt: skip
 
 

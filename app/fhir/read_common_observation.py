@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from app.errors import FaultCode
-from app.fhir.elements import LONGEST_SOURCE, Element, Message, ReadResult, Resource, as_time
+from app.fhir.elements import LONGEST_SOURCE, Element, Message, Resource, as_time
 from app.fhir.read_patient import References
 from app.fhir.read_performer import laboratory
 from app.readers.statements import Checked, Place, Statement
@@ -63,7 +63,7 @@ _PLACES = {
 
 def common_observation(
     resource: Resource, references: References | None = None, base: str | None = None
-) -> ReadResult | None:
+) -> Statement | None:
     """The result that an Observation states; `None` if it has another form or may have a fault."""
     content, message = resource.content, resource.message
     if message.may_modify or not _PLAIN.issuperset(content):
@@ -110,7 +110,7 @@ def common_observation(
         lab=lab,
     )
     place = Place(resource.place, _PLACES[low is not None, high is not None])
-    return ReadResult((Statement("labs", fields, place, notes),))
+    return Statement("labs", fields, place, notes)
 
 
 def _analyte(message: Message, coding: Element, text: str | None) -> str | None:

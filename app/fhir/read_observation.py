@@ -112,7 +112,7 @@ _NOTHING = Quantity(None, None, "")
 def observation(resource: Resource, references: References | None = None, base: str | None = None) -> ReadResult:
     """The results that an Observation states."""
     common = common_observation(resource, references, base)
-    return any_observation(resource, references, base) if common is None else common
+    return any_observation(resource, references, base) if common is None else ReadResult((common,))
 
 
 def any_observation(resource: Resource, references: References | None = None, base: str | None = None) -> ReadResult:

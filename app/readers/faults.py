@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache
-from itertools import chain, islice, repeat
+from gc import get_referents
+from itertools import islice, repeat
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
@@ -440,19 +441,19 @@ def _too_many_members() -> TooLarge:
 
 
 def _shape(tree: Any) -> _Shape:  # noqa: ANN401
-    """The shape of a document, measured level by level."""
+    """The shape of a document, measured level by level. What a level refers to are the values of its objects and the
+    elements of its arrays.
+    """
     depth = most = texts = 0
     level = [tree]
     while True:
         inner = [each for each in level if type(each) is not str]
-        objects = [each for each in inner if type(each) is dict]
-        arrays = [each for each in inner if type(each) is list]
-        texts += len(level) - len(inner)
-        if not objects and not arrays:
+        members = [len(each) for each in inner if type(each) is dict]
+        texts += len(level) - len(inner) + sum(members)
+        if not members and list not in map(type, inner):
             return _Shape(depth, most, texts)
-        members = [*map(len, objects)]
-        depth, most, texts = depth + 1, max(most, *members, 0), texts + sum(members)
-        level = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(arrays)]
+        depth, most = depth + 1, max(most, *members, 0)
+        level = get_referents(*inner)
 
 
 def _malformed(message: str, reason: str | None = None) -> MalformedDocument:

@@ -46,7 +46,7 @@ def no_number(number: str) -> str | None:
     All unknown numbers are written alike, and different numbers may be equal after a spreadsheet has rounded them: they
     would become one patient. A number with and without decimals or invisible characters would become two patients.
     """
-    if number.isalnum() and number.isascii():
+    if number.isascii() and number.replace("-", "").isalnum():  # most numbers
         return _A_WORD if number.lower() in _UNKNOWN else None
     if _COMPUTED.fullmatch(number):
         return "This looks like a number that a program has rounded or given decimals."
