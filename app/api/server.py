@@ -1,5 +1,6 @@
 """The server process: it listens, prints what to try first, and finishes open requests before it stops."""
 
+import gc
 import logging
 import signal
 import socket
@@ -20,6 +21,10 @@ from app.store.engine import kind_of
 from app.store.tables import SCHEMA_REVISION
 
 GRACE_SECONDS = 25
+YOUNG_OBJECTS = 20_000
+"""After so many new objects the garbage collector looks at them. A hundred results are 700 objects, the number that
+Python has by itself: then it would look at each timeline once or twice, and find nothing.
+"""
 log = logging.getLogger("myoresponse")
 
 
@@ -87,6 +92,7 @@ def run(
     The access log of uvicorn is off: it would write addresses, which contain identifiers of patients.
     """
     log_to_stdout(settings.log)
+    gc.set_threshold(YOUNG_OBJECTS)
     config = uvicorn.Config(
         app,
         host=settings.host,

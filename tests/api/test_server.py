@@ -19,13 +19,15 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from fastapi import routing
+from fastapi import FastAPI, routing
 from typer.testing import CliRunner
 
 from app import __version__, main
 from app.__main__ import cli
+from app.api import server as serving
 from app.http.routing import Operation
 from app.secret_file import beside
+from app.settings import Settings
 from app.store.tables import SCHEMA_REVISION
 from tests.api.examples import timeline
 
@@ -538,6 +540,25 @@ def test_what_is_loaded_at_the_start_is_frozen_before_the_garbage_collector_goes
     served = CliRunner().invoke(cli, ["serve"], env={"MYORESPONSE_DATABASE_URL": sqlite_url})
     assert served.exit_code == 0, served.output
     assert done == [("frozen", False), ("served", True)]
+
+
+def test_the_garbage_collector_does_not_look_at_each_timeline(monkeypatch, sqlite_url):
+    before, during = gc.get_threshold(), []
+    monkeypatch.setattr(serving.Server, "run", lambda *_: during.append(gc.get_threshold()[0]))
+    try:
+        serving.run(FastAPI(), Settings(database_url=sqlite_url))
+    finally:
+        gc.set_threshold(*before)
+    assert during == [serving.YOUNG_OBJECTS]
+
+
+def test_a_look_at_the_end_of_an_address_finds_the_same_operations():
+    for route in main._all_routes():
+        own = re.sub(r"\{[^}]*\}", "x", route.path)
+        for method in (min(route.methods), "QUERY"):
+            for address in (own, f"{own}-", f"{own}/", own.rpartition("/")[0] or "/", "/", ""):
+                scope = {"type": "http", "method": method, "path": f"/below{address}", "root_path": "/below"}
+                assert route.matches(scope) == routing.APIRoute.matches(route, scope), (route.path, address)
 
 
 def test_the_signature_of_an_operation_is_read_in_one_thread_at_a_time(monkeypatch):
