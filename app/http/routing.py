@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
-from starlette.routing import compile_path, get_name
+from starlette.routing import Match, compile_path, get_name
+from starlette.types import Scope
 
 from app.http.authentication import authorised
 from app.http.dependencies import only_known_parameters
@@ -36,6 +37,13 @@ class Operation(APIRoute):
         self.name = more.get("name") or get_name(endpoint)
         self.methods = {method.upper() for method in more.get("methods") or ("GET",)}
         self.path_regex, self.path_format, self.param_convertors = compile_path(path)
+        self.end = path.rpartition("}")[2]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As in `APIRoute`, after a look at the end of the address: most operations end otherwise."""
+        if not scope["path"].endswith(self.end):
+            return Match.NONE, {}
+        return super().matches(scope)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - an attribute of `APIRoute`
         with _BUILDING:  # the description of the API is written in a thread
