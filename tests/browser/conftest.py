@@ -62,7 +62,7 @@ class Windows:
 
     def _new(self, script: bool) -> Any:
         page = self._contexts[script].new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.on("dialog", lambda dialog: (self.faults.append("a dialog"), dialog.dismiss()))
