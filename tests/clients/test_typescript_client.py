@@ -1,6 +1,7 @@
 """TypeScript types that openapi-typescript generates, and every JSON example of the README as a typed call."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -15,6 +16,28 @@ import type { paths } from "./api.js"
 
 const client = createClient<paths>({ baseUrl: "http://127.0.0.1:8000" })
 """
+WRONG = [
+    ('await client.GET("/v1/studies/{study}/nothing", { params: { path: { study: "demo" } } })', "nothing"),
+    ('await client.GET("/v1/studies/{study}", { params: { path: { studies: "demo" } } })', "studies"),
+    (
+        'await client.POST("/v1/studies/{study}/patients/{patient}/events", '
+        '{ params: { path: { study: "demo", patient: "P01" } }, body: { patient: { id: "P01", sex: "woman" } } })',
+        "woman",
+    ),
+    (
+        'await client.PUT("/v1/studies/{study}", '
+        '{ params: { path: { study: "demo" } }, body: { name: "Ward", protocol: "seed-2007" } })',
+        "seed-2007",
+    ),
+    (
+        'const { data } = await client.GET("/v1/studies/{study}/analyses/response-rates", '
+        '{ params: { path: { study: "demo" }, query: { by: "sex" } } })\n'
+        'if (typeof data !== "object") throw new Error()\n'
+        "export const rate: string = data.results[0]!.rate",
+        "Type 'number | null' is not assignable to type 'string'",
+    ),
+]  # fmt: skip
+"""Calls that are wrong, and what the compiler names."""
 
 
 @pytest.fixture(scope="module")
@@ -73,32 +96,14 @@ def test_every_example_of_the_readme_is_answered_to_the_client(packages, server,
     assert [(lab["id"], lab["value"], lab["upper_limit"]) for lab in kept] == KEPT
 
 
+@pytest.fixture(scope="module")
+def refused(packages) -> str:
+    """What the compiler says of all wrong calls, each a program of its own."""
+    return compiled(packages, **{f"wrong{number}": BEGIN + call for number, (call, _) in enumerate(WRONG)})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("wrong", "because"),
-    [
-        ('await client.GET("/v1/studies/{study}/nothing", { params: { path: { study: "demo" } } })', "nothing"),
-        ('await client.GET("/v1/studies/{study}", { params: { path: { studies: "demo" } } })', "studies"),
-        (
-            'await client.POST("/v1/studies/{study}/patients/{patient}/events", '
-            '{ params: { path: { study: "demo", patient: "P01" } }, body: { patient: { id: "P01", sex: "woman" } } })',
-            "woman",
-        ),
-        (
-            'await client.PUT("/v1/studies/{study}", '
-            '{ params: { path: { study: "demo" } }, body: { name: "Ward", protocol: "seed-2007" } })',
-            "seed-2007",
-        ),
-        (
-            'const { data } = await client.GET("/v1/studies/{study}/analyses/response-rates", '
-            '{ params: { path: { study: "demo" }, query: { by: "sex" } } })\n'
-            'if (typeof data !== "object") throw new Error()\n'
-            "export const rate: string = data.results[0]!.rate",
-            "Type 'number | null' is not assignable to type 'string'",
-        ),
-    ],
-)  # fmt: skip
-def test_a_wrong_call_is_an_error_of_the_compiler(packages, wrong, because):
-    said = compiled(packages, readme=BEGIN + wrong)
-    assert said.count("error TS") == 1, said
-    assert because in said
+@pytest.mark.parametrize("number", range(len(WRONG)))
+def test_a_wrong_call_is_an_error_of_the_compiler(refused, number):
+    [said] = re.findall(rf"^wrong{number}\.ts.*error TS.*(?:\n .*)*", refused, re.MULTILINE)
+    assert WRONG[number][1] in said
