@@ -22,7 +22,7 @@ BYTES_OF_A_MODEL = 700
 def known_or_made(
     kept: Kept, estimate: Callable[Given, Estimate], *values: Given.args, **conventions: Given.kwargs
 ) -> Estimate:
-    """What `estimate` makes of these values, which are arrays or can be hashed."""
+    """What `estimate` makes of these values. Raises `TypeError` if one is no array of numbers and cannot be hashed."""
     key = (estimate, *map(_content, values), *((name, _content(value)) for name, value in conventions.items()))
     found = kept.pop(key, None)
     if found is None:
@@ -33,18 +33,18 @@ def known_or_made(
     return known
 
 
-def _content(value: Any) -> Hashable:  # noqa: ANN401 - an argument of any estimate
+def _content(value: object) -> Hashable:
     """The value, or of an array what nobody finds twice for different ones."""
-    if not isinstance(value, np.ndarray):
-        return value  # type: ignore[no-any-return]
-    if value.dtype.hasobject:
-        raise TypeError("an array of objects holds addresses, not values")
-    return value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).digest()
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).digest()
+    if isinstance(value, Hashable):
+        return value
+    raise TypeError("neither an array of numbers nor a value that can be hashed")
 
 
-def _models_in(made: Any) -> int:  # noqa: ANN401 - what any estimate makes
+def _models_in(made: object) -> int:
     """The number of models in an estimate, at least 1."""
-    parts: Iterable[Any] = (
+    parts: Iterable[object] = (
         made if isinstance(made, tuple) else vars(made).values() if isinstance(made, BaseModel) else ()
     )
     return 1 + sum(_models_in(part) for part in parts if isinstance(part, tuple | BaseModel))
