@@ -124,20 +124,22 @@ def _json(document: dict[str, Any]) -> bytes:
     return (_indented(document, "\n") + "\n").encode()
 
 
-def _indented(value: Any, line: str) -> str:  # noqa: ANN401 - any JSON value
-    """The value as `json.dumps` writes it with `indent=2`, in half of the time: its C code, which does not indent,
+def _indented(value: object, line: str) -> str:
+    """The JSON value as `json.dumps` writes it with `indent=2`, in half of the time: its C code, which does not indent,
     writes every part that has no parts of its own. `line` is the end of a line and the indent of the value.
     """
-    if not value or type(value) not in _NESTING:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not parts:
         return _on_one_line(value)
-    inner, named = f"{line}  ", isinstance(value, dict)
-    if _NESTING.isdisjoint(map(type, filter(None, value.values() if named else value))):
+    inner = f"{line}  "
+    if _NESTING.isdisjoint(map(type, filter(None, parts))):
         rows = _encoder(inner).encode(value)[1:-1]
-    elif named:
-        rows = f",{inner}".join([f"{_on_one_line(name)}: {_indented(part, inner)}" for name, part in value.items()])
     else:
-        rows = f",{inner}".join([_indented(part, inner) for part in value])
-    return f"{{{inner}{rows}{line}}}" if named else f"[{inner}{rows}{line}]"
+        written = [_indented(part, inner) for part in parts]
+        if isinstance(value, dict):
+            written = [f"{_on_one_line(name)}: {part}" for name, part in zip(value, written, strict=True)]
+        rows = f",{inner}".join(written)
+    return f"{{{inner}{rows}{line}}}" if isinstance(value, dict) else f"[{inner}{rows}{line}]"
 
 
 _NESTING = {dict, list}
