@@ -17,6 +17,8 @@ from app.derive.visit_values import VisitValues
 from app.timeline.cohort import NO_TIME, Bools, Ints, Labs, Words
 
 NORMAL, ABNORMAL, UNKNOWN = 1, 0, -1
+_NORMALITIES = np.array([UNKNOWN, ABNORMAL, NORMAL])
+"""The normality of a value that is neither, that is abnormal, and that is normal: never both."""
 _BELOW, _AT_MOST, _AT_LEAST, _ABOVE = 1, 2, 3, 4
 
 
@@ -62,7 +64,7 @@ def normality(records: AnalysisValues | VisitValues) -> Ints:
         if sign.any():
             abnormal = abnormal & ((sign == 0) | (sign == _AT_LEAST)) | (value >= limit) & (sign == _ABOVE)
             normal = normal & ((sign == 0) | (sign == _BELOW) | (sign == _AT_MOST))
-        known[part] = 2 * normal.view(np.int8) + abnormal.view(np.int8) + UNKNOWN  # NORMAL, ABNORMAL or UNKNOWN
+        known[part] = _NORMALITIES[abnormal + 2 * normal]
     return known
 
 
