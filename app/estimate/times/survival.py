@@ -1,7 +1,7 @@
 """Time to an event with right censoring: the Kaplan-Meier curve, its median and the area under it.
 
-lifelines counts the risk sets. S(t) is computed here as its fitter computes it, which takes twice as long because it
-also makes limits and tables. The rest is computed here because lifelines differs: its median compares the
+lifelines counts the risk sets. S(t) is computed here, by the formula of its fitter: the fitter also makes limits and
+tables, which takes as long again. The rest is computed here because lifelines differs: its median compares the
 floating-point S(t) with 0.5 exactly, so that it gives the next event for many curves that reach one half (4 for the
 times 1..6, where 3 or 3.5 is right); it gives bands where they are not defined; and its variance of the restricted mean
 is the variance of one patient's time, not of the estimate.
