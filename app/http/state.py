@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -16,24 +17,26 @@ from app.access.authenticator import Authenticator
 from app.access.changes_seen import ChangesSeen
 from app.access.computing import Computing
 from app.access.rates import Rates
-from app.analyses import Options
 from app.errors import ServiceError, Unavailable
 from app.http.repeated import RepeatedAnswer, RequestKey
 from app.http.responses import Cursors
-from app.protocol.model import Protocol
 from app.secret_file import SecretFile
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.engine import Database
-from app.store.erasure import latest_erasures
+from app.store.erased_persons import latest_erasures
 from app.store.failures import DatabaseFailure, refusal_of
 from app.store.opening import open_ledger
 from app.submission.dead_letters import DeadLetters
 
+if TYPE_CHECKING:
+    from app.analyses import Options
+    from app.protocol.model import Protocol
+
 log = logging.getLogger("myoresponse")
 
 
-Script = Callable[[str, str, int, Protocol, Options], bytes]
+Script = Callable[[str, str, int, "Protocol", "Options"], bytes]
 """What writes the R script of a question: its name, the study, the revision, the protocol and the options."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, func, select
+from sqlalchemy import Connection, bindparam, exists, select
 
 from app.errors import Conflict, Erased, NotFound, PreconditionFailed
 from app.store.assertions import Counts
@@ -85,17 +85,6 @@ _OPEN_ERASURE = Query(
     ),
     "study",
     "stone",
-)
-_OPEN_ERASURES = Query(
-    select(erasures.c.tombstone)
-    .join_from(erasures, studies, studies.c.key == erasures.c.study)
-    .where(studies.c.id == bindparam("study"), erasures.c.readmitted_revision.is_(None)),
-    "study",
-)
-_LATEST = Query(
-    select(studies.c.id, func.max(erasures.c.erased_revision))
-    .join_from(erasures, studies, studies.c.key == erasures.c.study)
-    .group_by(studies.c.id)
 )
 _STUDY = Query(select(studies.c.key, studies.c.locked_secret).where(studies.c.id == bindparam("study")), "study")
 _IS_MERGED_INTO = Query(
@@ -199,16 +188,6 @@ def tombstones(connection: Connection, study_id: str, patients_of: Iterable[str]
     stones = {patient: tombstone(secret, patient) for patient in patients_of}
     erased = any(_OPEN_ERASURE.row(connection, found[0], stone) is not None for stone in stones.values())
     return stones, erased
-
-
-def open_erasures(connection: Connection, study_id: str) -> list[bytes]:
-    """The hashes of all persons who are erased from a study and were not stored again."""
-    return [bytes(row[0]) for row in _OPEN_ERASURES.rows(connection, study_id)]
-
-
-def latest_erasures(connection: Connection) -> dict[str, int]:
-    """The last revision of each study that erased a person."""
-    return dict(_LATEST.rows(connection))
 
 
 def _erase_items_only(

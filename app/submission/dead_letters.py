@@ -25,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.disk import replace_whole, sync_directory
 from app.errors import Fault
 from app.settings import Settings
-from app.store import erasure
 from app.store.engine import Database
+from app.store.erased_persons import open_erasures
 
 Refusal = Literal["AE", "AR"]
 SEALED, PLAIN, NOTE = ".letter", ".hl7", ".json"
@@ -303,7 +303,7 @@ def forget_erased(letters: DeadLetters, database: Database, studies: Iterable[st
     count = 0
     for study in studies:
         with database.reading() as connection:
-            stones = erasure.open_erasures(connection, study)
+            stones = open_erasures(connection, study)
         count += sum(letters.forget(study, stone) for stone in stones)
     return count
 

@@ -9,7 +9,8 @@ import pytest
 from app.errors import Erased, NotFound, PreconditionFailed
 from app.store import migrations
 from app.store.engine import Database
-from app.store.erasure import Erasure, erase, open_erasures, tombstones
+from app.store.erased_persons import open_erasures
+from app.store.erasure import Erasure, erase, tombstones
 from app.store.hash_chain import verify
 from app.store.revisions import AsOf, resolve
 from app.store.studies import get_study
