@@ -12,7 +12,8 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from starlette.types import Receive, Scope, Send
 
 from app.access.callers import LOCAL
-from app.access.live_studies import AnswerChange, Begin, LiveStudies, NewRevision, SetAsideChange, beginning
+from app.access.live_events import AnswerChange, Begin, NewRevision, SetAsideChange, beginning
+from app.access.live_studies import LiveStudies
 from app.errors import Fault, FaultCode, InvalidDocument, NotFound
 from app.http.authentication import CallerOf, StillValid, network_of
 from app.http.dependencies import State, StudyId
