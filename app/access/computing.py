@@ -19,9 +19,8 @@ from typing import Any, Generic, TypeVar
 from anyio.to_thread import run_sync
 
 from app.access.fair_queue import FairQueue
-from app.access.kept_cohorts import KeptCohorts
-from app.access.study_answers import AnswerOrigin, Work, Workplace, parts_of
 from app.access.warming import settle, warm
+from app.access.work import AnswerOrigin, Work, Workplace, parts_of
 from app.access.worker_process import WorkerEnded, WorkerProcess, WorkerSettings
 from app.errors import Busy, ServiceError, TakesTooLong
 from app.settings import Settings
@@ -288,6 +287,8 @@ class ProcessWorkers(Workers):
 def workers_of(settings: Settings, database: Database) -> Workers:
     """The workers that the settings ask for; threads use the `database` of the service."""
     if settings.compute_workers == 0:
+        from app.access.kept_cohorts import KeptCohorts
+
         return ThreadWorkers(Workplace(database, KeptCohorts(settings.cohort_bytes)))
     known = WorkerSettings(
         settings.database_url,

@@ -4,7 +4,6 @@ An operation is a method and the template of its address. A test holds the table
 """
 
 from app.access.callers import Scope
-from app.analyses import QUESTIONS
 
 _STUDY = "/v1/studies/{study}"
 _FHIR = "/fhir/{study}"
@@ -17,7 +16,16 @@ _BUNDLE = ("POST", "")
 """Of the addresses of the facade that are not supported, this one is."""
 _LIST = f"{_STUDY}/analyses/what-is-missing"
 """The question whose answer is a list of patients."""
-_QUESTIONS = [address for name in QUESTIONS if (address := f"{_STUDY}/analyses/{name}") != _LIST]
+_QUESTIONS = [
+    f"{_STUDY}/analyses/{name}"
+    for name in (
+        "response-rates", "weekly-change", "ck-change", "ck-normal-time", "adverse-reactions", "baseline-table",
+        "ck-normal-interval", "ck-normal-groups", "planning", "comparisons", "repeated-measures",
+        "specification-curve", "caveats", "sensitivity", "courses", "safety", "improvement-score",
+        "definition-of-improvement", "steroid-sparing",
+    )
+]  # fmt: skip
+"""The others."""
 
 OPEN = frozenset(
     {

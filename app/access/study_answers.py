@@ -3,51 +3,25 @@
 Everything here and all that it imports is loaded by worker processes, so nothing of it knows HTTP.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Self
 
 from pydantic import BaseModel
 from pydantic_core import to_json
 
 from app import SOFTWARE
-from app.access.kept_cohorts import KeptCohorts
+from app.access.work import AnswerOrigin, Workplace
 from app.analyses import Options, answer, report
 from app.analyses.answer_document import Header, Provenance, answer_json, report_document
 from app.analyses.comparison.study_comparison import BetweenStudies, NamedCohort, OtherStudy, study_comparison
 from app.protocol.model import Protocol
 from app.protocol.presets import differs_from_preset
-from app.store.engine import Database
 from app.store.revisions import AsOf
 from app.store.snapshot import StudyAt, study_at
 from app.timeline.cohort import Cohort
 
 WHOLE = "analyses"
 """The name of the whole report among the questions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workplace:
-    """What a process that computes has at hand: the database, and the cohorts of earlier questions."""
-
-    database: Database
-    cohorts: KeptCohorts
-
-
-Work = Callable[[Workplace], bytes | Iterator[bytes]]
-"""A piece of computing: a function of a module and its arguments (`functools.partial`). It gives the whole answer, or
-one part after the other.
-"""
-
-
-def parts_of(work: Work, place: Workplace) -> Iterator[bytes]:
-    """What the work gives, in parts."""
-    made = work(place)
-    if isinstance(made, bytes):
-        yield made
-    else:
-        yield from made
 
 
 Compute = Callable[[Header, Cohort, Protocol], bytes]
@@ -62,28 +36,6 @@ class StudyQuestion:
     at: AsOf
     options: Options
     protocol: Protocol | None = None
-
-
-class AnswerOrigin(NamedTuple):
-    """From which state of a study an answer is made, as its ETag has it (`StudyAt.tag`)."""
-
-    study: str
-    revision: int
-    received_at: int
-    protocol: str
-
-    @classmethod
-    def of(cls, part: bytes) -> Self:
-        """The origin that a worker has sent as a part."""
-        return cls(*json.loads(part))
-
-    def part(self) -> bytes:
-        """The origin, to be sent as a part."""
-        return json.dumps(self).encode()
-
-    def is_before(self, other: Self) -> bool:
-        """Whether this state lacks something that the other has."""
-        return self.revision < other.revision or self.received_at < other.received_at
 
 
 def answer_bytes(name: str, options: Options, header: Header, cohort: Cohort, protocol: Protocol) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic_core import to_json
 
 from app import SOFTWARE
-from app.access.study_answers import Workplace
+from app.access.work import Workplace
 from app.analyses.study_changes import (
     ChangedFacts,
     KeyValues,

@@ -3,12 +3,11 @@
 import gc
 import json
 from functools import cache
+from typing import TYPE_CHECKING
 
-from app.analyses import Options, report
-from app.protocol.presets import SEED_2008
-from app.timeline.cohort import Cohort
-from app.timeline.document import Timeline
-from app.timeline.normalize import normalise
+if TYPE_CHECKING:
+    from app.timeline.document import Timeline
+
 
 _DAYS = ["2005-03-14", "2005-04-11", "2005-04-18", "2005-04-25", "2005-05-09", "2005-06-06", "2005-08-01", "2005-10-01"]
 _LATEST = 2**62
@@ -19,6 +18,11 @@ def warm() -> None:
     """Answer every question about three invented patients whose CK becomes normal and later abnormal. This loads all
     libraries.
     """
+    from app.analyses import Options, report
+    from app.protocol.presets import SEED_2008
+    from app.timeline.cohort import Cohort
+    from app.timeline.normalize import normalise
+
     report(Cohort.of_histories(normalise(_patient(number), _LATEST) for number in range(3)), SEED_2008, Options())
     settle()
 
@@ -32,7 +36,9 @@ def settle() -> None:
     gc.freeze()
 
 
-def _patient(number: int) -> Timeline:
+def _patient(number: int) -> "Timeline":
+    from app.timeline.document import Timeline
+
     ck = [900, 1000, 700, 500, 300 + number, 150, 140, 400]
     document = {
         "patient": {"id": f"W{number}"},

@@ -21,11 +21,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, ClassVar
 
-from app.access.kept_cohorts import KeptCohorts
-from app.access.study_answers import Work, Workplace, parts_of
+from app.access.work import Work, Workplace, parts_of
 from app.errors import ServiceError
 from app.log import places
-from app.store import segments
 from app.store.engine import Database, kind_of
 from app.store.ledger_keys import LedgerKeys
 
@@ -105,6 +103,8 @@ class WorkerProcess:
                 self._pipe.send(work)
             message: bytes | tuple[str, str, int] | ServiceError | None = self._pipe.recv()
             while isinstance(message, tuple):
+                from app.store import segments
+
                 segments.tell(*message)
                 message = self._pipe.recv()
         except (EOFError, OSError):
@@ -137,6 +137,9 @@ def work_off(pipe: Connection, settings: WorkerSettings) -> None:
     os.nice(NICE)
     logging.disable()  # the service logs what was refused, and why
     threading.Thread(target=_end_with_the_service, name="end-with-service", daemon=True).start()
+    from app.access.kept_cohorts import KeptCohorts
+    from app.store import segments
+
     keys, said = LedgerKeys(settings.secret_path), list[tuple[str, str, int]]()
     place = Workplace(
         Database(settings.database_url, pool_size=1, keys=keys),

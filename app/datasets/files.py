@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from app.access.study_answers import Workplace, header
+from app.access.study_answers import header
+from app.access.work import Workplace
 from app.datasets import DatasetDescription, csv_parts, dataset, describe, rows_of_patients
 from app.datasets.parquet import as_parquet
 from app.datasets.transport import as_transport

@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from app import SOFTWARE
-from app.access.study_answers import Workplace
+from app.access.work import Workplace
 from app.datasets.measured import REASON_CODES, REASONS, Measured, measured
 from app.datasets.parameters import PARAMETERS
 from app.datasets.parquet import integers, numbers

@@ -15,7 +15,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from app.access.callers import Caller
-from app.access.study_answers import AnswerOrigin, Compute, StudyQuestion, Work, answer_of_study, newest_of_study
+from app.access.study_answers import Compute, StudyQuestion, answer_of_study, newest_of_study
+from app.access.work import AnswerOrigin, Work
 from app.errors import Erased
 from app.http.authentication import network_of
 from app.http.file_in_parts import FileInParts

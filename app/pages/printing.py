@@ -4,7 +4,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from app.access.study_answers import Workplace
+from app.access.work import Workplace
 from app.errors import NotInstalled
 
 PDF = "application/pdf"

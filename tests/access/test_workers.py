@@ -15,7 +15,7 @@ import pytest
 
 from app.access import computing as module
 from app.access.computing import Computing, ProcessWorkers, TakenOnce
-from app.access.study_answers import AnswerOrigin
+from app.access.work import AnswerOrigin
 from app.access.worker_process import WorkerSettings
 from app.errors import Busy, NotFound, ServiceError, TakesTooLong
 from app.secret_file import secret_path

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.access import study_answers
-from app.access.study_answers import AnswerOrigin, Workplace
+from app.access.work import AnswerOrigin, Workplace
 from app.errors import NotFound
 from app.store.snapshot import study_at
 

@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 
 from app.access.kept_cohorts import KeptCohorts, size_of
-from app.access.study_answers import WHOLE, StudyQuestion, Workplace, answer_bytes, answer_of_study
+from app.access.study_answers import WHOLE, StudyQuestion, answer_bytes, answer_of_study
 from app.access.warming import warm
+from app.access.work import Workplace
 from app.analyses import Options
 from app.protocol.presets import SEED_2008
 from app.readers.json_timelines import read_timeline

@@ -10,7 +10,7 @@ import pytest
 from app.access import computing
 from app.access.computing import ThreadWorkers
 from app.access.kept_cohorts import KeptCohorts
-from app.access.study_answers import Workplace
+from app.access.work import Workplace
 from app.pages import intake_forms, try_protocol
 from app.store.audit_trail import AuditTrail
 from tests.api.examples import fill

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.access.kept_cohorts import KeptCohorts
-from app.access.study_answers import WHOLE, StudyQuestion, Workplace, answer_bytes, answer_of_study
+from app.access.study_answers import WHOLE, StudyQuestion, answer_bytes, answer_of_study
+from app.access.work import Workplace
 from app.analyses import NullOptions
 from app.errors import ServiceError
 from app.protocol.presets import MYOSITIS_2026, SEED_2008

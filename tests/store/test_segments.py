@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from app.access.kept_cohorts import KeptCohorts
-from app.access.study_answers import WHOLE, StudyQuestion, Workplace, answer_bytes, answer_of_study
+from app.access.study_answers import WHOLE, StudyQuestion, answer_bytes, answer_of_study
+from app.access.work import Workplace
 from app.analyses import QUESTIONS, Options
 from app.errors import Conflict, Erased, InvalidDocument, NotFound, PreconditionFailed, PreconditionRequired
 from app.http.state import Answers, ErasureWatch

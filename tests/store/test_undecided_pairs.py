@@ -7,7 +7,8 @@ from functools import partial
 import pytest
 
 from app.access.kept_cohorts import KeptCohorts
-from app.access.study_answers import StudyQuestion, Workplace, answer_bytes, answer_of_study
+from app.access.study_answers import StudyQuestion, answer_bytes, answer_of_study
+from app.access.work import Workplace
 from app.analyses import QUESTIONS
 from app.analyses.undecided_facts import UNDECIDED
 from app.bulk.study_report import export_files, report_here
