@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NoReturn, cast, get_origin
 
 from anyio import CancelScope
 from anyio.to_thread import run_sync
-from fastapi import Depends, FastAPI, Header, Path, Query, Request
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi import Depends, Header, Path, Query, Request
+from fastapi.routing import APIRoute
 
 from app.errors import Accepts, Fault, FaultCode, InvalidDocument, ServiceError, UnsupportedMediaType
 from app.http.openapi import JSON
@@ -177,10 +177,10 @@ async def only_known_parameters(request: Request) -> None:
     may be ignored. An operation that never returns refuses the request whatever its parameters are.
     """
     given = [name for name, _ in request.query_params.multi_items()]
-    endpoint = request.scope["route"].endpoint
-    if not given or endpoint.__annotations__.get("return") is NoReturn:
+    route = request.scope["route"]
+    if not given or route.endpoint.__annotations__.get("return") is NoReturn:
         return
-    known = _parameters(request.app)[endpoint]
+    known = known_parameters(route)
     faults = [
         Fault(f"/query/{name}", FaultCode.REPEATED_PARAMETER)
         for name, repeatable in known.items()
@@ -195,27 +195,21 @@ async def only_known_parameters(request: Request) -> None:
         raise InvalidDocument(faults=faults)
 
 
-def _parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
-    """The result of `known_parameters`, made at the first request with a query parameter: so the start is faster."""
-    known: dict[Callable[..., Any], dict[str, bool]] | None = getattr(app.state, "parameters", None)
-    if known is None:
-        known = app.state.parameters = known_parameters(app)
-    return known
+_KNOWN: dict[Callable[..., Any], dict[str, bool]] = {}
 
 
-def known_parameters(app: FastAPI) -> dict[Callable[..., Any], dict[str, bool]]:
-    """The query parameters of each operation, by its function, as the API description lists them. The value says
-    whether the parameter is declared as a list: then it may be given more than once.
+def known_parameters(route: APIRoute) -> dict[str, bool]:
+    """The query parameters of an operation, as the API description lists them. The value says whether the parameter is
+    declared as a list: then it may be given more than once.
     """
-    return {
-        route.endpoint: {
+    known = _KNOWN.get(route.endpoint)
+    if known is None:
+        known = _KNOWN[route.endpoint] = {
             name: get_origin(field.annotation) is list
             for (where, name), field in declared_parameters(route.dependant)
             if where == "query"
         }
-        for route in (context.original_route for context in iter_route_contexts(app.routes))
-        if isinstance(route, APIRoute)
-    }
+    return known
 
 
 def body_of(*media_types: str) -> Callable[[Request], Awaitable[bytes]]:
