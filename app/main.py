@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import cache
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import anyio.to_thread
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from app import __version__
 from app.access.authenticator import Authenticator
@@ -19,59 +20,31 @@ from app.access.keys import ApiKeys
 from app.access.live_studies import LiveStudies
 from app.access.rates import Rates
 from app.access.tokens import Tokens
-from app.api import (
-    about,
-    analyses,
-    audit,
-    calculators,
-    decisions,
-    docs,
-    home,
-    intake,
-    live,
-    patients,
-    protocols,
-    revisions,
-    session,
-    studies,
-    tables,
-    timelines,
-)
-from app.datasets import routes as datasets
-from app.datasets.r_scripts import r_script
-from app.fhir import (
-    operation_outcome,
-    routes_about,
-    routes_read,
-    routes_unsupported,
-    routes_validate,
-    routes_write,
-)
-from app.hl7v2 import routes as hl7v2
-from app.hl7v2.mllp_command import tidy
+from app.api import about, docs, home, session
+from app.errors import ServiceError
 from app.http import problems
 from app.http.audit import Audit
 from app.http.authentication import Authentication
 from app.http.compression import Compression
 from app.http.metrics import Metrics
 from app.http.middleware import AccessLog, CrossOrigin, RequestGuard
-from app.http.representations import Representations
+from app.http.representations import Asked, Representation, Representations
 from app.http.responses import Cursors
+from app.http.rooms import Room
 from app.http.routing import ON_EVERY_OPERATION
 from app.http.state import Answers, AppState, ErasureWatch, Readiness, Scrubber
-from app.pages import documentation, intake_forms, report_routes, take_back, try_protocol
-from app.pages import routes as pages
-from app.pages.charts import routes as charts
-from app.pages.site import Site, refused_form
 from app.settings import Settings
 from app.store.audit_trail import AuditTrail
 from app.store.changes import DatabaseChanges
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.opening import open_ledger
-from app.store.segments import Segments
 from app.submission.dead_letters import letters_of
-from app.submission.feeds import objection_to_secret
+
+if TYPE_CHECKING:
+    from app.analyses import Options
+    from app.pages.site import Site
+    from app.protocol.model import Protocol
 
 THREADS = 8
 """Number of requests at a time. Each has a connection; so have the test of readiness, the work that runs later, and
@@ -122,6 +95,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         keys = LedgerKeys(settings.secret_path)
         database = Database(settings.database_url, pool_size=THREADS + 3 + settings.shares_rates, keys=keys)
         if settings.segments_path is not None:
+            from app.store.segments import Segments
+
             database.segments = Segments(settings.segments_path, keys)
         scrubber, trail = Scrubber(database), AuditTrail(database)
         answers = Answers(settings.cache_answers, settings.cache_bytes)
@@ -148,7 +123,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 Authenticator(ApiKeys(database), Tokens.of(settings)),
                 trail,
                 rates,
-                r_script,
+                _r_script,
                 changes,
             )
         }
@@ -172,51 +147,108 @@ def _check_secrets(database: Database, settings: Settings) -> None:
     objection = open_ledger(database, settings.heads_path)
     if objection is None:
         with database.reading() as connection:
+            from app.submission.feeds import objection_to_secret
+
             objection = objection_to_secret(connection, settings.secret)
     if objection is not None:
         database.dispose()
         raise RuntimeError(objection)
     with suppress(OSError):  # /readyz reports a directory that cannot be used
-        tidy(letters_of(settings, database), database, settings.secret)
+        letters = letters_of(settings, database)
+        if letters.directory.is_dir():
+            from app.hl7v2.mllp_command import tidy
+
+            tidy(letters, database, settings.secret)
+
+
+def _routes_of(*routers: APIRouter) -> list[BaseRoute]:
+    return [route for router in routers for route in router.routes]
 
 
 @cache
-def _all_routes() -> list[BaseRoute]:
-    """The routes of all rooms, declared once for all applications of a process."""
-    complete = (
-        about.health,
-        routes_unsupported.first,
-        *(
-            room.router
-            for room in (
-                home,
-                studies,
-                protocols,
-                patients,
-                timelines,
-                tables,
-                intake,
-                decisions,
-                hl7v2,
-                analyses,
-                datasets,
-                charts,
-                calculators,
-                revisions,
-                live,
-                session,
-                audit,
-                report_routes,
-                routes_read,
-                routes_about,
-                routes_write,
-                routes_validate,
-            )
-        ),
-        routes_unsupported.last,
-        *(room.router for room in (pages, intake_forms, take_back, try_protocol)),
+def _below_v1() -> list[BaseRoute]:
+    """The routes of studies and questions, declared once for all applications of a process."""
+    from app.api import (
+        analyses,
+        audit,
+        calculators,
+        decisions,
+        intake,
+        live,
+        patients,
+        protocols,
+        revisions,
+        studies,
+        tables,
+        timelines,
     )
-    return [route for router in complete for route in router.routes]
+    from app.datasets import routes as datasets
+    from app.hl7v2 import routes as hl7v2
+    from app.pages import report_routes
+    from app.pages.charts import routes as charts
+
+    rooms = (
+        studies, protocols, patients, timelines, tables, intake, decisions, hl7v2, analyses, datasets, charts,
+        calculators, revisions, live, audit, report_routes,
+    )  # fmt: skip
+    return _routes_of(*(room.router for room in rooms))
+
+
+@cache
+def _below_fhir() -> list[BaseRoute]:
+    """The same of the facade of FHIR."""
+    from app.fhir import routes_about, routes_read, routes_unsupported, routes_validate, routes_write
+
+    supported = (routes_read, routes_about, routes_write, routes_validate)
+    return _routes_of(routes_unsupported.first, *(room.router for room in supported), routes_unsupported.last)
+
+
+@cache
+def _below_pages() -> list[BaseRoute]:
+    """The same of the forms of the pages."""
+    from app.pages import intake_forms, routes, take_back, try_protocol
+
+    return _routes_of(*(room.router for room in (routes, intake_forms, take_back, try_protocol)))
+
+
+@cache
+def _documentation() -> list[BaseRoute]:
+    """The same of the documentation."""
+    from app.pages import documentation
+
+    return _routes_of(documentation.router)
+
+
+def _r_script(name: str, study: str, revision: int, protocol: "Protocol", options: "Options") -> bytes:
+    from app.datasets.r_scripts import r_script
+
+    return r_script(name, study, revision, protocol, options)
+
+
+async def _page(asked: Asked) -> Response:
+    """The answer as a page. The site is loaded, in a thread, when the first page is asked for."""
+    return await (await anyio.to_thread.run_sync(_site)).show(asked)
+
+
+@cache
+def _site() -> "Site":
+    from app.pages.site import Site
+
+    return Site()
+
+
+def _outcome(scope: Scope, error: ServiceError, headers: Mapping[str, str]) -> Response:
+    """A refusal as an OperationOutcome of FHIR."""
+    from app.fhir.operation_outcome import refusal
+
+    return refusal(scope, error, headers)
+
+
+def _refused_form(scope: Scope, error: ServiceError, headers: Mapping[str, str]) -> Response:
+    """A refusal as a page with the form."""
+    from app.pages.site import refused_form
+
+    return refused_form(scope, error, headers)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -238,18 +270,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         dependencies=ON_EVERY_OPERATION,
         default_response_class=Response,
         lifespan=_lifespan(settings),
-        routes=_all_routes(),
+        routes=[
+            *_routes_of(about.health, home.router, session.router),
+            Room("/v1/", _below_v1),
+            Room("/fhir/", _below_fhir),
+            Room("/pages/", _below_pages),
+        ],
     )
     about.install(app)
     docs.install(app)
-    app.include_router(documentation.router)
-    problems.install(
-        app, below={"/fhir/": operation_outcome.refusal, "/pages/sign-": refused_form, "/pages/studies": refused_form}
-    )
+    app.router.routes.append(Room("/docs", _documentation))
+    problems.install(app, below={"/fhir/": _outcome, "/pages/sign-": _refused_form, "/pages/studies": _refused_form})
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RequestGuard, settings=settings)
     app.add_middleware(Audit)
-    app.add_middleware(Representations, table={"html": Site().representation})
+    app.add_middleware(Representations, table={"html": Representation("text/html", _page)})
     app.add_middleware(Compression)
     app.add_middleware(CrossOrigin, settings=settings)
     app.state.metrics = Metrics()

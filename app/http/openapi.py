@@ -19,6 +19,7 @@ from pydantic.json_schema import models_json_schema
 from app import errors
 from app.errors import ServiceError
 from app.http.problems import KINDS, MEDIA_TYPE, Problem, examples
+from app.http.rooms import every_route
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -175,7 +176,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
             version=app.version,
             summary=app.summary,
             description=app.description,
-            routes=app.routes,
+            routes=list(every_route(app)),
             tags=app.openapi_tags,
             servers=app.servers,
             license_info=app.license_info,

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
@@ -25,6 +24,7 @@ from app import errors
 from app.errors import SENTENCES, Absent, Accepts, Fault, FaultCode, ServiceError, pointer
 from app.http.addresses import path_of
 from app.http.parameters import Place, accepted_value, declared_parameters
+from app.http.rooms import loaded_routes
 from app.log import places
 
 MEDIA_TYPE = "application/problem+json"
@@ -297,7 +297,7 @@ def _known_names(request: Request) -> list[str]:
     """The documented names that could stand in place of the last part of an address below `/v1/`."""
     *above, _ = path_of(request.scope).split("/")
     known = set()
-    for route in iter_route_contexts(request.app.routes):
+    for route in loaded_routes(request.app):
         *parts, last = str(route.path).split("/")
         fits = above[1:2] == ["v1"] and len(parts) == len(above) and all(map(_may_be, parts, above))
         if fits and not last.startswith("{"):
@@ -315,7 +315,7 @@ def allowed_methods(request: Request) -> list[str]:
     A route that only refuses is not in the description, and its method is none of an address that is in it.
     """
     path = path_of(request.scope)
-    fitting = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
+    fitting = [route for route in loaded_routes(request.app) if route.path_regex.match(path)]
     if _is_search(path):
         fitting = [route for route in fitting if _is_search(str(route.path))]
     described = [route for route in fitting if getattr(route, "include_in_schema", False)]

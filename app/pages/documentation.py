@@ -15,17 +15,18 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
 import app
 from app.errors import NotFound
+from app.http.routing import Operations
 from app.pages.routes import asked_of
 from app.pages.site import answered
 
-router = APIRouter(include_in_schema=False)
+router = Operations(include_in_schema=False)
 _PACKAGE = File(app.__file__).resolve().parent
 DOCS = next(folder for folder in (_PACKAGE / "docs", _PACKAGE.parent / "docs") if folder.is_dir())
 """The directory of the documentation: inside the package where it is installed, next to it in a checkout."""

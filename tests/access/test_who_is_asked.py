@@ -1,11 +1,11 @@
 """No key is asked of a program on this machine; everybody else needs one."""
 
 import pytest
-from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 
 from app.access.operations import FORMS, KNOWN, NEEDS, OPEN
 from app.http.authentication import needs_key
+from app.http.rooms import every_route
 from app.main import create_app
 from app.settings import Settings
 from tests.access.conftest import BASE
@@ -78,7 +78,7 @@ def test_the_settings_ask_everybody_or_nobody():
 
 
 def operations() -> set[str]:
-    routes = iter_route_contexts(create_app(Settings.model_construct()).routes)
+    routes = every_route(create_app(Settings.model_construct()))
     return {
         f"{method} {route.path}"
         for route in routes

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import APIRoute
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
@@ -17,6 +17,7 @@ from app.errors import ServiceError
 from app.hl7v2 import submit
 from app.hl7v2.message_handler import MessageHandler
 from app.http.audit import NOT_AUDITED
+from app.http.rooms import every_route
 from app.main import create_app
 from app.settings import Settings
 from app.store import audit
@@ -275,9 +276,7 @@ def test_the_database_refuses_to_change_or_delete_a_row(trial):
 def test_what_has_no_row_is_an_operation_and_none_on_a_patient():
     operations = {
         route.operation_id or route.name: route
-        for route in (
-            context.original_route for context in iter_route_contexts(create_app(Settings.model_construct()).routes)
-        )
+        for route in (context.original_route for context in every_route(create_app(Settings.model_construct())))
         if isinstance(route, APIRoute)
     }
     assert set(operations) >= NOT_AUDITED
