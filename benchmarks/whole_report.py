@@ -1,17 +1,24 @@
-"""The whole report of a study from the store, against the same figures by pandas and lifelines on data in memory."""
+"""The whole report of a study, from the rows of the store and from its segment, against the same figures by pandas and
+lifelines on data in memory.
+"""
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from app.analyses import Options, report
-from app.analyses.answer_document import Header, Provenance, report_document
+from app.access.kept_cohorts import KeptCohorts
+from app.access.study_answers import WHOLE, StudyQuestion, answer_bytes, answer_of_study
+from app.access.work import Workplace
+from app.analyses import Options
 from app.protocol.presets import SEED_2008
 from app.readers.json_timelines import read_timeline
-from app.store import ledger, studies, timelines
+from app.store import ledger, studies
 from app.store.engine import Database
 from app.store.migrations import upgrade
+from app.store.revisions import AsOf
+from app.store.segments import Segments
 from app.timeline.times import latest_acceptable, microseconds
 from benchmarks.pairs import Counts, Measured, Row, in_turn, took
 from benchmarks.programs import program, python
@@ -19,10 +26,13 @@ from tests.bench.cohort import timeline
 from tests.trust.figures import NotHere
 
 ASKED = 50
+MOST = 10**9
 
 
 def measure(counts: Counts, folder: Path) -> Measured:
-    """Rows of SQLite to the bytes of the report; the peer groups, applies and estimates."""
+    """Rows of SQLite to the bytes of the report, then the segment that a service keeps beside them; the peer groups,
+    applies and estimates.
+    """
     documents = [timeline(number) for number in range(counts.patients)]
     url = f"sqlite:///{folder / 'report.db'}"
     upgrade(url)
@@ -30,16 +40,23 @@ def measure(counts: Counts, folder: Path) -> Measured:
     _load(database, documents)
     file = folder / "timelines.json"
     file.write_text(json.dumps(documents), encoding="utf-8")
-    work = f"whole report, {counts.patients:,} patients x 100 results, from SQLite"
+    work = f"whole report, {counts.patients:,} patients x 100 results, from "
+    places = {"rows of SQLite": None, "its segment": Segments(folder / "segments", database.keys)}
+    rows = []
     try:
-        ours = _report(database)
         with program(python("pandas_report.py", file)) as theirs:
-            _same_figures(ours, theirs.once()[1])
-            pairs = in_turn(counts.pairs, lambda: took(lambda: _report(database)), theirs.took)
-            return Measured([Row("whole report: pandas", work, f"{theirs.name}, data already in memory", pairs, ASKED)])
+            known = theirs.once()[1]
+            for place, segments in places.items():
+                database.segments = segments
+                _same_figures(_report(database), known)
+                pairs = in_turn(counts.pairs, lambda: took(lambda: _report(database)), theirs.took)
+                peer = f"{theirs.name}, data already in memory"
+                rows.append(Row(f"whole report from {place}: pandas", work + place, peer, pairs, ASKED))
+        return Measured(rows)
     except NotHere as missing:
         peer = "pandas groupby-apply + lifelines, data already in memory"
-        return Measured([Row("whole report: pandas", work, peer, asked=ASKED, skipped=str(missing))])
+        names = [(f"whole report from {place}: pandas", work + place) for place in places]
+        return Measured([Row(name, what, peer, asked=ASKED, skipped=str(missing)) for name, what in names])
     finally:
         database.dispose()
 
@@ -64,18 +81,12 @@ def _load(database: Database, documents: list[dict[str, Any]]) -> None:
 
 
 def _report(database: Database) -> dict[str, Any]:
-    with database.reading() as connection:
-        study = studies.get_study(connection, "bench")
-        cohort = timelines.cohort(connection, "bench", study.revision)
-    provenance = Provenance(
-        protocol=study.protocol_digest,
-        protocol_id=study.protocol.id,
-        protocol_changed_after_first_outcome=False,
-        data=cohort.digest,
-        software="bench",
-    )
-    header = Header(study="bench", revision=study.revision, as_of=None, provenance=provenance)
-    return json.loads(report_document(header, report(cohort, study.protocol, Options())))
+    """The report as a process gives it that has kept nothing of the study in memory."""
+    kept = KeptCohorts(MOST)
+    question = StudyQuestion(WHOLE, "bench", AsOf(), Options())
+    report = answer_of_study(question, partial(answer_bytes, WHOLE, Options()), Workplace(database, kept))
+    kept.write_segments(database)
+    return json.loads(report)
 
 
 def _same_figures(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
