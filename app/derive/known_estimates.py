@@ -1,7 +1,8 @@
 """Estimates that are kept by what they were made from: equal values are not estimated again.
 
 After a new result most estimates of a study are those of before, because most of them do not read it. An estimate is
-a function of its values and conventions alone, so the one that is kept equals the one that would be made.
+a function of its values and conventions alone, so the one that is kept equals the one that would be made. The same is
+true of a drawing, which is kept by the bytes of its specification.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ def known_or_made(
     found = kept.pop(key, None)
     if found is None:
         made = estimate(*values, **conventions)
-        found = made, BYTES_OF_A_MODEL * _models_in(made)
+        found = made, len(made) if isinstance(made, str) else BYTES_OF_A_MODEL * _models_in(made)
     kept[key] = found
     known: Estimate = found[0]
     return known
@@ -37,6 +38,8 @@ def _content(value: object) -> Hashable:
     """The value, or of an array what nobody finds twice for different ones."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).digest()
+    if isinstance(value, bytes):
+        return bytes, hashlib.sha256(value).digest()
     if isinstance(value, Hashable):
         return value
     raise TypeError("neither an array of numbers nor a value that can be hashed")

@@ -32,10 +32,10 @@ BYTES_DERIVED = 2_500
 """For each patient at most so many bytes of derivations are kept with a cohort. All questions about the demonstration
 study need 2,400; a protocol with sixty weeks and ten measures would take 24,000.
 """
-BYTES_ESTIMATED = 1_000
-SMALL_STUDY = 500
-"""For each patient at most so many bytes of estimates are kept with a cohort, and as many as for a small study in any
-case: one of 16 patients has as many estimates as one of 5,000, but shorter curves.
+BYTES_ESTIMATED = 2_000
+SMALL_STUDY, LARGE_STUDY = 400, 16_000
+"""For each patient at most so many bytes of estimates and drawings are kept with a cohort. One of 16 patients has as
+many of them as one of 5,000, but shorter curves; those of a larger one are hardly longer.
 """
 _WITH_COUNTS = frozenset({"values_sent", "run_in", "ck_undetermined", "ck_draws", "remission_intervals"})
 
@@ -60,7 +60,7 @@ def keep(study: DerivedStudy) -> None:
 
 def room_for_estimates(patients: int) -> int:
     """How many bytes of estimates are kept at most with a cohort of so many patients."""
-    return BYTES_ESTIMATED * (SMALL_STUDY + patients)
+    return BYTES_ESTIMATED * (SMALL_STUDY + min(patients, LARGE_STUDY))
 
 
 def _within(most: int, known: Derivations) -> Derivations:

@@ -355,7 +355,7 @@ class Cohort:
 
     @cached_property
     def estimated(self) -> dict[Any, Any]:
-        """What was estimated of this cohort and is kept as long as the cohort (`known_estimates`)."""
+        """What was estimated and drawn of this cohort and is kept as long as the cohort (`known_estimates`)."""
         return {}
 
     @cached_property

@@ -262,6 +262,17 @@ def test_after_a_new_result_only_what_reads_it_is_estimated_again(monkeypatch):
     assert found == answer("weekly-change", replace(later), SEED_2008, Options()).model_dump_json()
 
 
+def test_an_interval_with_its_resamples_is_not_estimated_again_after_a_result_that_it_does_not_read(monkeypatch):
+    before = with_many(demonstration(), 1, (-7, 900.0), (0, 800.0))
+    asked = answer("ck-normal-interval", before, SEED_2008, Options()).model_dump_json()
+    later = before.with_persons(one("P010000", (-7, 900.0), (-3, 850.0), (0, 800.0)))
+    keep_for_later(before, later)
+    monkeypatch.setattr("app.estimate.times.interval_censored.percentile_limits", None)
+    assert answer("ck-normal-interval", later, SEED_2008, Options()).model_dump_json() == asked
+    with pytest.raises(TypeError):
+        answer("ck-normal-interval", replace(later), SEED_2008, Options())
+
+
 def test_no_estimate_is_kept_of_a_study_from_which_a_person_has_gone():
     before = with_many(demonstration(), 1, (-7, 900.0), (0, 800.0))
     report(before, SEED_2008, WITHOUT_SIMULATION)

@@ -227,7 +227,8 @@ def _first_normal(context: Context, options: IntervalOptions) -> TimeToFirstNorm
 
 def interval_censored_days(context: Context, options: IntervalOptions, left: Ints, right: Ints) -> IntervalCensored:
     """The estimate of times in days that lie in (left, right]; `NO_TIME` where no end was seen."""
-    return interval_censored(
+    return context.study.estimated(
+        interval_censored,
         left,
         np.where(right == NO_TIME, np.inf, right),
         level=context.level,
@@ -248,7 +249,7 @@ def _median(context: Context, durations: Ints, events: Bools, convention: str | 
     if convention is not None:
         conventions = context.conventions.model_copy(update={"median": convention})
         context = replace(context, conventions=conventions)
-    return kaplan_meier(durations, events, **context.curve).median
+    return context.study.estimated(kaplan_meier, durations, events, **context.curve).median
 
 
 def _gaps(days: Ints) -> Gaps:

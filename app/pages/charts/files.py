@@ -5,17 +5,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
+from pydantic_core import to_json
 
 from app.analyses import NullOptions, answer
 from app.analyses.answer import Options, TrueOrFalse, populations
 from app.analyses.answer_document import Header, answer_json
 from app.analyses.report import flow
 from app.analyses.trajectories import trajectories
+from app.derive.known_estimates import keep_within, known_or_made
+from app.derive.later_revision import room_for_estimates
 from app.derive.study import DerivedStudy
 from app.errors import Fault, FaultCode, NotFound
 from app.pages.charts import CHARTS
 from app.pages.charts.chart import TRAJECTORIES, Chart
-from app.pages.charts.rendering import rendered
+from app.pages.charts.rendering import VEGA_LITE, drawing_of, rendered
 from app.pages.charts.theme import Width
 from app.protocol.model import Protocol
 from app.timeline.cohort import Cohort
@@ -43,9 +46,23 @@ class ChartOptions(Options):
 def chart_file(
     name: str, media_type: str, options: ChartOptions, header: Header, cohort: Cohort, protocol: Protocol
 ) -> bytes:
-    """A chart in a media type, from what the study answers to the questions of the chart."""
+    """A chart in a media type, from what the study answers to the questions of the chart. What was drawn for another
+    revision is not drawn again if nothing but the number of the revision differs.
+    """
     document = chart_document(CHARTS[name], options, header, cohort, protocol)
-    return rendered(CHARTS[name].draw(document, options.width), media_type)
+    spec = CHARTS[name].draw(document, options.width)
+    if media_type == VEGA_LITE:
+        return rendered(spec, media_type)
+    pattern = CHARTS[name].draw(_of_any_revision(document), options.width)
+    drawn = known_or_made(cohort.estimated, drawing_of, to_json(pattern))
+    keep_within(cohort.estimated, room_for_estimates(len(cohort)))
+    return rendered(spec, media_type, drawn)
+
+
+def _of_any_revision(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with the first number of a revision that has as many digits: all digits are equally wide."""
+    revision = document["revision"]
+    return document if revision is None else {**document, "revision": 10 ** (len(str(revision)) - 1)}
 
 
 def chart_document(

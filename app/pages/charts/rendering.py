@@ -7,12 +7,13 @@ Content-Security-Policy, and its identifiers are its own, so that a page may hol
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 from xml.etree import ElementTree
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from app.errors import NotInstalled
 from app.pages.charts.theme import Spec
@@ -37,22 +38,29 @@ def check_renderer() -> None:
         )
 
 
-def rendered(spec: Spec, media_type: str) -> bytes:
-    """The specification in one of `MEDIA_TYPES`."""
+def rendered(spec: Spec, media_type: str, drawn: str | None = None) -> bytes:
+    """The specification in one of `MEDIA_TYPES`; `drawn` as in `svg_of`."""
     if media_type == VEGA_LITE:
         return to_json(spec, indent=2) + b"\n"
-    svg = svg_of(spec)
+    svg = svg_of(spec, drawn)
     if media_type == SVG:
         return svg.encode()
     convert = _engine().svg_to_pdf if media_type == PDF else _engine().svg_to_png
     return bytes(convert(svg, scale=1 if media_type == PDF else SCALE))
 
 
-def svg_of(spec: Spec) -> str:
-    """The chart as an element `svg` for a file or for a page: the alternative text is its title."""
-    written = _engine().vegalite_to_svg(spec, vl_version=_VERSION, allowed_base_urls=[])
-    digest = hashlib.sha256(to_json(spec)).hexdigest()[:10]
-    return _tidied(written, spec, f"c{digest}-")
+def svg_of(spec: Spec, drawn: str | None = None) -> str:
+    """The chart as an element `svg` for a file or for a page: the alternative text is its title. `drawn` is what the
+    engine made of it, or of a specification that differs only in words that are equally wide: those of the alternative
+    text and below the title, which are written here.
+    """
+    written = to_json(spec)
+    return _tidied(drawn or drawing_of(written), spec, f"c{hashlib.sha256(written).hexdigest()[:10]}-")
+
+
+def drawing_of(spec: bytes) -> str:
+    """What the engine makes of a specification in JSON."""
+    return str(_engine().vegalite_to_svg(from_json(spec), vl_version=_VERSION, allowed_base_urls=[]))
 
 
 @cache
@@ -66,6 +74,7 @@ def _tidied(written: str, spec: Spec, prefix: str) -> str:
     """The SVG with its alternative text and identifiers of its own, without what nobody sees."""
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(written)  # noqa: S314 - it was written here, a line ago
+    _write_below_title(root, spec["title"]["subtitle"])
     names = _Names(prefix)
     for parent in [*root.iter()]:
         for child in [*parent]:
@@ -82,6 +91,14 @@ def _tidied(written: str, spec: Spec, prefix: str) -> str:
     root.insert(0, title)
     root.attrib |= {"role": "img", "aria-labelledby": f"{prefix}title", "class": "chart"}
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _write_below_title(root: ElementTree.Element, lines: Sequence[str]) -> None:
+    """The words below the title of the whole chart, which is the last title that the engine writes."""
+    groups = [each for each in root.iter(f"{{{_SVG}}}g") if "role-title-subtitle" in each.get("class", "")]
+    text = groups[-1][0]
+    for element, line in zip(text if len(text) else [text], lines, strict=True):
+        element.text = line
 
 
 def _widen(root: ElementTree.Element, width: int) -> None:
