@@ -19,9 +19,9 @@ from app.access.operations import KNOWN, NEEDS, OPEN
 from app.fhir.search_parameters import SEARCHES
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from app.timeline.times import microseconds
 from tests.api.examples import fill
+from tests.tables import with_tables
 from tests.trust.figures import Figure
 
 BASE = "http://127.0.0.1:8000"
@@ -63,8 +63,7 @@ class Role:
 @contextmanager
 def service(folder: Path) -> Iterator[TestClient]:
     """A service that asks everybody for a key, with two studies."""
-    url = f"sqlite:///{folder / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{folder / 'x.db'}")
     app = create_app(Settings(database_url=url, require_keys=True, rate=""))
     with TestClient(app, base_url=BASE, client=("127.0.0.1", 5000)) as client:
         yield client
