@@ -15,7 +15,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.store.engine import Database
 from app.timeline.times import microseconds
-from tests.documented import Documented
+from tests.documented import WRITTEN, Documented
 
 BASE = "http://127.0.0.1:8000"
 
@@ -58,6 +58,7 @@ def start() -> Iterator[Callable[..., Service]]:
         def started(url: str, **settings: Any) -> Service:
             chosen = {"require_keys": True, "rate": ""} | settings
             app = create_app(Settings(database_url=url, **chosen))
+            app.state.descriptions = WRITTEN[chosen.get("root_path", "")]
             return Service(running.enter_context(Documented(app, base_url=BASE)))
 
         yield started

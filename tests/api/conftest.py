@@ -1,6 +1,5 @@
 """A running application for each test: on SQLite always, on PostgreSQL too where storage matters."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -13,13 +12,9 @@ from app.access.callers import ALL_SCOPES
 from app.main import create_app
 from app.settings import Settings
 from app.timeline.times import microseconds
-from tests.documented import Documented
+from tests.documented import WRITTEN, Documented
 
 BASE = "http://127.0.0.1:8000"
-
-
-WRITTEN: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-"""The description of the API as it was first served below each root path; to write it takes the longest of all."""
 
 
 @pytest.fixture
