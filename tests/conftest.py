@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from sqlalchemy import make_url
 from starlette.testclient import TestClient
 
+from tests import one_step
 from tests.postgres import WHEEL, bundled_binaries, fresh_database, running_server
 from tests.repetition import PROFILE
+from tests.tables import with_tables
 
 # The same examples on every machine and in every run, so that a red build is about the change and never about luck.
 settings.register_profile("daily", max_examples=100, derandomize=True, deadline=None, print_blob=True)
@@ -29,6 +32,7 @@ os.environ.setdefault("MYORESPONSE_COMPUTE_WORKERS", "0")
 
 # A test client is a program on this machine, unless a test says otherwise.
 TestClient.__init__ = partialmethod(TestClient.__init__, client=("127.0.0.1", 50_000))
+one_step.install()
 
 # Thousands of commits wait for the disk, though none has to outlive the session: the files of the tests are in memory
 # where there is room for them. The 64 MB that a container has by default are not enough.
@@ -71,3 +75,40 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'x.db'}"
     return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the tables of this version, to be copied."""
+    file = tmp_path_factory.mktemp("migrated") / "x.db"
+    with_tables(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A migrated SQLite database for one test."""
+    return with_tables(f"sqlite:///{tmp_path / 'x.db'}")
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server_url: str) -> Iterator[str]:
+    """The name of a PostgreSQL database with the tables of this version, to be copied."""
+    with fresh_database(postgres_server_url) as url:
+        yield str(make_url(with_tables(url)).database)
+
+
+@pytest.fixture
+def migrated_postgres_url(
+    postgres_server_url: str, migrated_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A migrated PostgreSQL database for one test; the secret file and the heads are in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    with fresh_database(postgres_server_url, template=migrated_database) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def migrated_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database for one test, on each engine."""
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "migrated_postgres_url")

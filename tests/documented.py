@@ -4,6 +4,7 @@ a body in which each property is a declared one.
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -23,6 +24,8 @@ _SOMETIMES = {
     ("Accept-Post", 415),  # the media type is read, its character set is not
 }
 """Headers that are documented and may be absent."""
+WRITTEN: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+"""The description of the API as it was first served below each root path; to write it takes the longest of all."""
 
 
 class Documented(TestClient):

@@ -122,11 +122,13 @@ def _hand_over(binaries: Path, home: Path, data: Path) -> tuple[Path, dict]:
 
 
 @contextmanager
-def fresh_database(server_url: str, locale: str = "C.UTF-8") -> Iterator[str]:
-    """Give the URL of a new empty database on that server; it is dropped at the end, open connections or not."""
+def fresh_database(server_url: str, locale: str = "C.UTF-8", template: str = "template0") -> Iterator[str]:
+    """Give the URL of a new database on that server, empty or a copy of another one; it is dropped at the end, open
+    connections or not.
+    """
     name = f"test_{uuid.uuid4().hex}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE {}")
-    _execute(server_url, create.format(sql.Identifier(name), sql.Literal(locale)))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8' LOCALE {}")
+    _execute(server_url, create.format(sql.Identifier(name), sql.Identifier(template), sql.Literal(locale)))
     try:
         yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:

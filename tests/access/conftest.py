@@ -13,10 +13,9 @@ from app.access.callers import ALL_SCOPES, Scope
 from app.access.keys import ApiKeys
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from app.store.engine import Database
 from app.timeline.times import microseconds
-from tests.documented import Documented
+from tests.documented import WRITTEN, Documented
 
 BASE = "http://127.0.0.1:8000"
 
@@ -46,18 +45,9 @@ class Service:
         return other
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory) -> bytes:
-    """An SQLite file with the tables of this version."""
-    file = tmp_path_factory.mktemp("migrated") / "x.db"
-    migrations.upgrade(f"sqlite:///{file}")
-    return file.read_bytes()
-
-
 @pytest.fixture
-def url(migrated, tmp_path) -> str:
-    (tmp_path / "x.db").write_bytes(migrated)
-    return f"sqlite:///{tmp_path / 'x.db'}"
+def url(sqlite_url) -> str:
+    return sqlite_url
 
 
 @pytest.fixture
@@ -68,6 +58,7 @@ def start() -> Iterator[Callable[..., Service]]:
         def started(url: str, **settings: Any) -> Service:
             chosen = {"require_keys": True, "rate": ""} | settings
             app = create_app(Settings(database_url=url, **chosen))
+            app.state.descriptions = WRITTEN[chosen.get("root_path", "")]
             return Service(running.enter_context(Documented(app, base_url=BASE)))
 
         yield started
@@ -87,9 +78,8 @@ def service(start, url) -> Service:
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(migrated_url: str) -> Iterator[Database]:
     """A migrated database on each engine."""
-    migrations.upgrade(database_url)
-    database = Database(database_url)
+    database = Database(migrated_url)
     yield database
     database.dispose()

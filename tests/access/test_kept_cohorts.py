@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import pytest
 
 from app.access.kept_cohorts import KeptCohorts, size_of
-from app.store import migrations
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.revisions import AsOf
@@ -15,12 +14,12 @@ from app.store.snapshot import StudyAt, study_at
 from app.timeline.cohort import Cohort
 from tests.bench.cohort import timeline as bench_timeline
 from tests.store.posts import begin_study, ck, history, now, post, timeline
+from tests.tables import with_tables
 
 
 @pytest.fixture
 def database(tmp_path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path / 'x.db'}")
     database = Database(url)
     for study in ("first", "second"):
         begin_study(database, study)

@@ -43,12 +43,12 @@ def test_a_key_has_256_random_bits_and_stands_for_what_it_was_made_for(keys):
     assert keys.caller(keys.create("all", ALL_SCOPES, now=AT).text, AT).studies is None
 
 
-def test_what_is_stored_of_a_key_does_not_open_the_service(database, keys, database_url, tmp_path):
+def test_what_is_stored_of_a_key_does_not_open_the_service(database, keys, migrated_url, tmp_path):
     new = keys.create("lab", ALL_SCOPES, now=AT)
     secret = new.text.split("_", 2)[2]
     [stored] = keys.all()
     assert secret not in repr(stored)
-    other = Database(database_url, keys=LedgerKeys(tmp_path / "other.secret", make=True))
+    other = Database(migrated_url, keys=LedgerKeys(tmp_path / "other.secret", make=True))
     assert ApiKeys(other).caller(new.text, AT) is None, "the hash is keyed"
     other.dispose()
     assert keys.caller(new.text, AT) is not None
@@ -136,11 +136,10 @@ def test_the_first_key_is_made_once_whatever_became_of_it(keys):
     assert keys.create_first(AT) is None
 
 
-def test_services_that_start_at_once_make_one_first_key(database_url, monkeypatch):
+def test_services_that_start_at_once_make_one_first_key(migrated_url, monkeypatch):
     times, any_key = 3, stored_keys.any_key
     monkeypatch.setattr(stored_keys, "any_key", lambda connection: (any_key(connection), time.sleep(0.2))[0])
-    migrations.upgrade(database_url)
-    databases = [Database(database_url) for _ in range(times)]
+    databases = [Database(migrated_url) for _ in range(times)]
     for database in databases:
         with database.reading():
             pass

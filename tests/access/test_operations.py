@@ -20,7 +20,7 @@ FEW = [
 
 
 def test_every_role_gets_what_it_may_and_nothing_else():
-    tried, wrong = attempts(FEW, heads=True)
+    tried, wrong = attempts(FEW, full=True)
     assert (tried, wrong) == (285, [])
 
 
@@ -28,7 +28,7 @@ def test_every_role_gets_what_it_may_and_nothing_else():
 def test_the_trial_of_all_operations_notices_a_door_that_is_open(monkeypatch, broken):
     """The control of the harness."""
     monkeypatch.setattr(Caller, broken, lambda self, what: None)
-    assert attempts(FEW[1:3], heads=False)[1] != []
+    assert attempts(FEW[1:3], full=False)[1] != []
 
 
 def test_a_study_that_one_may_not_know_of_looks_as_one_that_is_absent(service):

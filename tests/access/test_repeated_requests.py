@@ -16,7 +16,7 @@ from app.access.callers import Scope
 from app.http import authentication
 from app.http import repeated as repeated_requests
 from app.http.repeated import Repetition
-from app.store import migrations, request_counts
+from app.store import request_counts
 from app.store.audit_trail import AuditTrail
 from app.store.changes import DatabaseChanges
 from app.store.engine import Database
@@ -96,9 +96,8 @@ def test_a_304_from_memory_is_the_304_of_before(service, again):
     assert same.headers["etag"] == tag
 
 
-def test_what_another_process_stores_is_on_the_next_page(start, database_url, again):
-    migrations.upgrade(database_url)
-    here, there = (start(database_url) for _ in range(2))
+def test_what_another_process_stores_is_on_the_next_page(start, migrated_url, again):
+    here, there = (start(migrated_url) for _ in range(2))
     key = here.key()
     fill(here.with_key(key))
     before = again(here.with_key(key), PAGE)
@@ -111,9 +110,8 @@ def test_what_another_process_stores_is_on_the_next_page(start, database_url, ag
         assert before.content == after.content
 
 
-def test_what_another_process_stores_is_in_the_next_answer(start, database_url, again):
-    migrations.upgrade(database_url)
-    here, there = (start(database_url) for _ in range(2))
+def test_what_another_process_stores_is_in_the_next_answer(start, migrated_url, again):
+    here, there = (start(migrated_url) for _ in range(2))
     key = here.key()
     fill(here.with_key(key))
     before = again(here.with_key(key), QUESTION)
@@ -125,15 +123,14 @@ def test_what_another_process_stores_is_in_the_next_answer(start, database_url, 
         assert before.content == after.content
 
 
-def test_a_key_that_another_process_revokes_is_refused_at_once(start, database_url, again, tmp_path, monkeypatch):
-    migrations.upgrade(database_url)
-    service = start(database_url)
+def test_a_key_that_another_process_revokes_is_refused_at_once(start, migrated_url, again, tmp_path, monkeypatch):
+    service = start(migrated_url)
     key = service.key()
     client = service.with_key(key)
     fill(client)
     for address in (QUESTION, OVERVIEW, "/livez"):
         again(client, address)
-    monkeypatch.setenv("MYORESPONSE_DATABASE_URL", database_url)
+    monkeypatch.setenv("MYORESPONSE_DATABASE_URL", migrated_url)
     command = [sys.executable, "-m", "app", "keys", "revoke", key.split("_")[1]]
     subprocess.run(command, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert [client.get(address).status_code for address in (QUESTION, OVERVIEW, "/livez")] == [401] * 3
@@ -228,9 +225,8 @@ def test_an_answer_from_memory_is_for_the_right_of_its_own_key_only(service, aga
         assert service.stranger.get(address).status_code == 401
 
 
-def test_what_is_kept_of_an_erased_person_leaves_the_memory_of_all_processes(start, database_url, again):
-    migrations.upgrade(database_url)
-    here, there = (start(database_url) for _ in range(2))
+def test_what_is_kept_of_an_erased_person_leaves_the_memory_of_all_processes(start, migrated_url, again):
+    here, there = (start(migrated_url) for _ in range(2))
     key = here.key()
     client = here.with_key(key)
     fill(client)
@@ -270,9 +266,8 @@ def test_the_bytes_of_an_answer_are_kept_when_the_same_is_sent_again(service):
         assert (b"P01" in kept(answers)) == is_kept
 
 
-def test_two_looks_at_a_database_are_equal_unless_somebody_has_committed(database_url):
-    migrations.upgrade(database_url)
-    here, there = Database(database_url), Database(database_url)
+def test_two_looks_at_a_database_are_equal_unless_somebody_has_committed(migrated_url):
+    here, there = Database(migrated_url), Database(migrated_url)
     changes = DatabaseChanges(here)
     first = changes.mark()
     assert first is not None

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.access.rates import Rates, SharedCounts
 from app.settings import Settings
-from app.store import migrations, request_counts
+from app.store import request_counts
 from app.store.engine import Database
 from app.store.tables import request_counts as counts
 
@@ -26,9 +26,9 @@ def by_hand(monkeypatch):
 
 
 @pytest.fixture
-def processes(database, database_url):
+def processes(database, migrated_url):
     """What two processes count, each with connections of its own."""
-    other = Database(database_url, keys=database.keys)
+    other = Database(migrated_url, keys=database.keys)
     both = [Rates(RATE, SharedCounts(each)) for each in (database, other)]
     yield both
     for each in both:
@@ -40,9 +40,8 @@ def allowed(rates: Rates, client: str, requests: int) -> int:
     return sum(rates.count(client).allowed for _ in range(requests))
 
 
-def test_two_services_on_one_database_let_a_client_send_no_more_than_its_rate(start, database_url, by_hand):
-    migrations.upgrade(database_url)
-    first, second = (start(database_url, rate=RATE, share_rates=True) for _ in range(2))
+def test_two_services_on_one_database_let_a_client_send_no_more_than_its_rate(start, migrated_url, by_hand):
+    first, second = (start(migrated_url, rate=RATE, share_rates=True) for _ in range(2))
     key, other = first.key(), first.key()
     here, there = first.with_key(key), second.with_key(key)
     shared = [each.stranger.app_state["app_state"].rates.shared for each in (first, second)]

@@ -13,11 +13,11 @@ from app.access.worker_process import WorkerSettings
 from app.main import create_app
 from app.secret_file import secret_path
 from app.settings import Settings
-from app.store import migrations
 from app.store.engine import Database
 from app.store.segments import LEAST_ROWS
 from tests.access import works
 from tests.store.posts import begin_study, post, timeline
+from tests.tables import with_tables
 
 pytestmark = pytest.mark.slow
 _DAYS = [f"{at // 324 + 1980}-{at // 27 % 12 + 1:02d}-{at % 27 + 1:02d}" for at in range(LEAST_ROWS)]
@@ -26,7 +26,7 @@ SERIES = {"code": "CK", "unit": "U/L", "times": _DAYS, "values": [float(100 + n 
 
 def test_a_worker_writes_a_segment_and_the_service_logs_a_flaw_that_the_next_one_finds(tmp_path, caplog):
     url, folder = f"sqlite:///{tmp_path / 'x.db'}", tmp_path / "x.db.segments"
-    migrations.upgrade(url)
+    with_tables(url)
     database = Database(url)
     begin_study(database, "first")
     post(database, "first", timeline("P01", lab_series=[SERIES]))
@@ -58,7 +58,7 @@ def test_a_worker_writes_a_segment_and_the_service_logs_a_flaw_that_the_next_one
 
 def test_an_erasure_is_answered_when_no_segment_has_the_person(tmp_path):
     settings = Settings(database_url=f"sqlite:///{tmp_path / 'x.db'}")
-    migrations.upgrade(settings.database_url)
+    with_tables(settings.database_url)
     home = "/v1/studies/trial"
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
         assert client.put(home, json={"name": "Trial", "protocol": "seed-2008"}).status_code == 201

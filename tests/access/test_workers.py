@@ -19,12 +19,12 @@ from app.access.work import AnswerOrigin
 from app.access.worker_process import WorkerSettings
 from app.errors import Busy, NotFound, ServiceError, TakesTooLong
 from app.secret_file import secret_path
-from app.store import migrations
 from app.store.engine import Database
 from app.store.erasure import erase
 from app.store.snapshot import study_at
 from tests.access import works
 from tests.store.posts import begin_study, now, post, timeline
+from tests.tables import with_tables
 
 pytestmark = pytest.mark.slow
 GENEROUS = 30
@@ -33,7 +33,7 @@ GENEROUS = 30
 
 def filled(url: str) -> str:
     """The database, with two studies of two patients each."""
-    migrations.upgrade(url)
+    with_tables(url)
     database = Database(url)
     for study in ("first", "second"):
         begin_study(database, study)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from app.store import migrations
 from tests.api.test_server import Process, running
 from tests.browser.studies import fill
+from tests.tables import with_tables
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -32,8 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A service with the studies of `studies.py`."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('site') / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path_factory.mktemp('site') / 'x.db'}")
     with running(url, COMPUTE_WORKERS="1") as service:
         fill(service)
         yield service

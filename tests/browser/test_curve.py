@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from app.demo import TIMELINES
-from app.store import migrations
 from tests.api.test_server import Process, running
 from tests.clients.installing import ROOT, install_typescript, run
+from tests.tables import with_tables
 
 PAGE = ROOT / "examples" / "curve"
 
@@ -49,8 +49,7 @@ def origin(compiled: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def service(origin: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """A service that admits the origin of the page, with the demonstration study and one without data."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('service') / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path_factory.mktemp('service') / 'x.db'}")
     with running(url, CORS_ORIGINS=origin) as process:
         for study in ("demo", "empty"):
             declared = {"name": study, "protocol": "seed-2008"}

@@ -3,14 +3,12 @@
 import shutil
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from tests.api.test_server import Process, running
 from tests.catalogue.service import Trial
 from tests.documented import Documented
@@ -19,17 +17,9 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def tables(tmp_path_factory) -> Path:
-    """An SQLite file with the tables of this version."""
-    file = tmp_path_factory.mktemp("catalogue") / "x.db"
-    migrations.upgrade(f"sqlite:///{file}")
-    return file
-
-
-@pytest.fixture(scope="session")
-def client(tables) -> Iterator[TestClient]:
+def client(migrated_file) -> Iterator[TestClient]:
     """The application, its limits as they are shipped."""
-    settings = Settings(database_url=f"sqlite:///{shutil.copy(tables, tables.with_name('here.db'))}")
+    settings = Settings(database_url=f"sqlite:///{shutil.copy(migrated_file, migrated_file.with_name('here.db'))}")
     with Documented(create_app(settings), base_url="http://127.0.0.1:8000") as running_client:
         yield running_client
 
@@ -41,8 +31,8 @@ def trial(client) -> Trial:
 
 
 @pytest.fixture(scope="session")
-def wire(tables) -> Iterator[Process]:
+def wire(migrated_file) -> Iterator[Process]:
     """A server process with little patience and small limits."""
-    url = f"sqlite:///{shutil.copy(tables, tables.with_name('wire.db'))}"
+    url = f"sqlite:///{shutil.copy(migrated_file, migrated_file.with_name('wire.db'))}"
     with running(url, BODY_TIMEOUT_SECONDS="0.5", MAX_BODY_BYTES="100000") as server:
         yield server

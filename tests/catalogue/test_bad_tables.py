@@ -232,8 +232,8 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def service(tables):
-    with served(tables) as running:
+def service(migrated_file):
+    with served(migrated_file) as running:
         yield running
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.demo import TIMELINES
-from app.store import migrations
 from tests.api.test_server import Process, running
 from tests.clients.installing import install_typescript
+from tests.tables import with_tables
 
 DIRECT = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()} | {"no_proxy": "*"}
 """The variables of a program that speaks to the service on this machine."""
@@ -18,8 +18,7 @@ DIRECT = {name: value for name, value in os.environ.items() if "proxy" not in na
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    url = f"sqlite:///{tmp_path_factory.mktemp('clients') / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path_factory.mktemp('clients') / 'x.db'}")
     with running(url) as process:
         yield process
 

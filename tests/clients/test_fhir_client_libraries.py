@@ -20,11 +20,11 @@ from fhirpy.base.exceptions import MultipleResourcesFound, OperationOutcome, Res
 from requests.exceptions import HTTPError
 
 from app.demo import TIMELINES
-from app.store import migrations
 from tests.api.fhir_bodies import HOSPITAL, LAB, SECRET, asks, bundle, ck, entry, ldh, patient
 from tests.api.test_server import Process, running
 from tests.clients.conftest import DIRECT
 from tests.clients.installing import HERE, install
+from tests.tables import with_tables
 
 pytestmark = pytest.mark.slow
 
@@ -52,8 +52,7 @@ class Keyed:
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    url = f"sqlite:///{tmp_path_factory.mktemp('fhir') / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path_factory.mktemp('fhir') / 'x.db'}")
     with running(url, PSEUDONYM_SECRET=SECRET, REQUIRE_KEYS="true", RATE="") as process:
         yield Keyed(process)
 

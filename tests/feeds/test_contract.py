@@ -14,9 +14,9 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from tests.feeds.receipt_writers import FORMATS, Answer, Reply, Said, Statement
 from tests.readers.refusals import CLOSED
+from tests.tables import with_tables
 
 WRITTEN = {"native": "json", "csv": "csv", "fhir": "batch", "hl7v2": "hl7v2"}
 """The formats, and how each is written here: of the native and FHIR ones, as many items in one request."""
@@ -239,8 +239,7 @@ CASES = [
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The service on an empty database."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('contract') / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path_factory.mktemp('contract') / 'x.db'}")
     with TestClient(
         create_app(Settings(database_url=url, pseudonym_secret="x" * 32)), base_url="http://127.0.0.1:8000"
     ) as running:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from app.store import migrations
 from app.store.engine import Database
 from app.timeline.facts import LabFact
 from tests.feeds.cohorts import COHORT, SAYINGS
@@ -32,14 +31,6 @@ def deliveries(cohort: Sequence[Person]) -> list[tuple[Person, ...]]:
     return list(zip(*(person.deliveries() for person in cohort), strict=True))
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory) -> Path:
-    """An SQLite file with the tables of this version, to be copied."""
-    file = tmp_path_factory.mktemp("formats") / "x.db"
-    migrations.upgrade(f"sqlite:///{file}")
-    return file
-
-
 @contextmanager
 def opened(file: Path, identifiers: Any = "pseudonyms", study: str = "trial") -> Iterator[Post]:
     with opened_database(f"sqlite:///{file}") as database:
@@ -47,12 +38,12 @@ def opened(file: Path, identifiers: Any = "pseudonyms", study: str = "trial") ->
 
 
 @pytest.fixture(scope="module")
-def told(migrated, tmp_path_factory) -> Told:
+def told(migrated_file, tmp_path_factory) -> Told:
     """What a study holds and answers to which one sender has told the cohort, delivery by delivery."""
 
     @cache
     def tell(sender: str, identifiers: str = "pseudonyms") -> tuple[list[Row], bytes]:
-        file = Path(shutil.copy(migrated, tmp_path_factory.mktemp("told") / "x.db"))
+        file = Path(shutil.copy(migrated_file, tmp_path_factory.mktemp("told") / "x.db"))
         with opened(file, identifiers) as post:
             for people in deliveries(COHORT):
                 SENDERS[sender](post, people)
@@ -63,9 +54,9 @@ def told(migrated, tmp_path_factory) -> Told:
 
 
 @pytest.fixture
-def post(migrated, tmp_path) -> Iterator[Post]:
+def post(migrated_file, tmp_path) -> Iterator[Post]:
     """An empty study."""
-    with opened(Path(shutil.copy(migrated, tmp_path / "x.db"))) as post:
+    with opened(Path(shutil.copy(migrated_file, tmp_path / "x.db"))) as post:
         yield post
 
 
@@ -161,9 +152,9 @@ def test_a_result_may_be_told_in_one_format_and_corrected_in_another(told, post)
 
 
 @pytest.fixture(scope="module")
-def place(migrated, tmp_path_factory) -> Iterator[tuple[Database, Iterator[int]]]:
+def place(migrated_file, tmp_path_factory) -> Iterator[tuple[Database, Iterator[int]]]:
     """A database for studies without number."""
-    file = shutil.copy(migrated, tmp_path_factory.mktemp("many") / "x.db")
+    file = shutil.copy(migrated_file, tmp_path_factory.mktemp("many") / "x.db")
     database = Database(f"sqlite:///{file}")
     yield database, itertools.count()
     database.dispose()

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from tests.feeds.receipt_writers import FORMATS, Answer, Reply, Request, Said, Statement
 from tests.feeds.writers import LOINC
 from tests.postgres import fresh_database
 from tests.repetition import repeats
+from tests.tables import with_tables
 
 # What a laboratory says
 
@@ -257,7 +257,7 @@ def postgres_places(
 
 
 def _places(url: str, folder: Path) -> Iterator[Callable[[], Trial]]:
-    migrations.upgrade(url)
+    with_tables(url)
     settings = Settings(database_url=url, secret_file=folder / "secret", heads_file=folder / "heads")
     numbers = itertools.count()
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:

@@ -13,11 +13,12 @@ from app.hl7v2.message import body_of, messages_of, read_envelope
 from app.hl7v2.oru_results import read_message
 from app.hl7v2.submit import partition, store_message
 from app.protocol.presets import SEED_2008
-from app.store import migrations, studies
+from app.store import studies
 from app.store.engine import Database
 from app.store.studies import FeedDefinition, StudyDeclaration
 from tests.hl7v2.hl7v2_messages import CK, MSH, OBR, OBX, PID, changed, feed, message
 from tests.repetition import repeats
+from tests.tables import with_tables
 from tests.timeline.documents import LATEST
 
 CANARY = "canary"
@@ -40,8 +41,7 @@ PIECES = [
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory) -> Iterator[Database]:
     """A database with one study."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('hl7v2') / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path_factory.mktemp('hl7v2') / 'x.db'}")
     database = Database(url)
     definition = StudyDeclaration("Trial", SEED_2008, feeds=FeedDefinition("medical_record", (), {"L|CK": "CK"}))
     with database.writing() as connection:

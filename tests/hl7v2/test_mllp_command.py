@@ -22,13 +22,14 @@ from app.__main__ import cli
 from app.main import create_app
 from app.protocol.presets import SEED_2008
 from app.settings import Settings
-from app.store import audit, migrations
+from app.store import audit
 from app.store.revisions import list_revisions
 from app.store.studies import FeedDefinition, StudyDeclaration, put_study
 from app.store.tables import SCHEMA_REVISION
 from app.store.timelines import document
 from tests.api.test_server import LONGEST
 from tests.hl7v2.conftest import WAIT, Sender
+from tests.tables import with_tables
 from tests.trust.opened import opened
 
 pytestmark = pytest.mark.slow
@@ -53,7 +54,7 @@ class Place:
     def __init__(self, folder):
         self.letters = folder / "letters"
         self.url = f"sqlite:///{folder / 'x.db'}"
-        migrations.upgrade(self.url)
+        with_tables(self.url)
         self.define(FEEDS)
 
     def define(self, feeds):

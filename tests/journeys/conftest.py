@@ -9,14 +9,13 @@ from starlette.testclient import TestClient
 from app.demo import NAME, STUDY, TIMELINES
 from app.main import create_app
 from app.settings import Settings
-from app.store.migrations import upgrade
 from tests.documented import Documented
+from tests.tables import with_tables
 
 
 def service(database_url: str) -> TestClient:
     """A client of a service on a fresh database."""
-    upgrade(database_url)
-    app = create_app(Settings(database_url=database_url))
+    app = create_app(Settings(database_url=with_tables(database_url)))
     return Documented(app, base_url="http://127.0.0.1:8000", client=("127.0.0.1", 50_000))
 
 

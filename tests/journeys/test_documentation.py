@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.store import migrations
 from tests.api.test_server import ROOT, environment, running, with_demo
+from tests.tables import with_tables
 
 DOCS = ROOT / "docs"
 PAGES = ("tutorial", "curl", "ehr-integration", "front-end", "statistics", "operator")
@@ -23,8 +23,7 @@ _SAVED = re.compile(r"Save this as `([\w.]+)`:\n\n```\w*\n(.*?)^```", re.MULTILI
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A service with the demonstration study, and the variables of its programs."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('served') / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path_factory.mktemp('served') / 'x.db'}")
     with_demo(url)
     with running(url) as service:
         bin = Path(sys.executable).parent

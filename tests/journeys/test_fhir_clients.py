@@ -17,9 +17,9 @@ from fhirclient.models.patient import Patient
 from fhirpy import SyncFHIRClient
 from fhirpy.base.exceptions import OperationOutcome, ResourceNotFound
 
-from app.store import migrations
 from tests.api.fhir_bodies import HOSPITAL, LAB, SECRET, bundle, ck, entry, headache, infusion, ldh, patient
 from tests.api.test_server import Process, running
+from tests.tables import with_tables
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +33,7 @@ STUDIES = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Process]:
     """A server process with a study for each kind of identifiers."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('clients') / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path_factory.mktemp('clients') / 'x.db'}")
     with running(url, PSEUDONYM_SECRET=SECRET) as process:
         for name, declared in STUDIES.items():
             status, _ = process.ask("PUT", f"/v1/studies/{name}", {"name": name, "protocol": "seed-2008", **declared})

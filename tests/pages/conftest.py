@@ -3,23 +3,11 @@
 import pytest
 
 from app.pages import overview, question
-from tests.access.conftest import migrated, service, start, url
-from tests.api.conftest import (
-    anywhere,
-    client,
-    migrated_database,
-    migrated_file,
-    migrated_postgres_url,
-    migrated_url,
-    serve,
-    sqlite_url,
-)
+from tests.access.conftest import service, start, url
+from tests.api.conftest import anywhere, client, serve
 from tests.journeys.conftest import demo
 
-__all__ = [
-    "anywhere", "client", "demo", "migrated", "migrated_database", "migrated_file", "migrated_postgres_url",
-    "migrated_url", "serve", "service", "sqlite_url", "start", "undrawn", "url",
-]  # fmt: skip
+__all__ = ["anywhere", "client", "demo", "serve", "service", "start", "undrawn", "url"]
 
 
 @pytest.fixture

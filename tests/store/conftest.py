@@ -10,11 +10,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.store import migrations
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from tests.postgres import fresh_database
 from tests.store.posts import begin_study
+from tests.tables import with_tables
 
 _numbers = itertools.count(1)
 
@@ -28,7 +28,7 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             url = f"sqlite:///{folder / 'ledger.db'}"
         else:
             url = stack.enter_context(fresh_database(request.getfixturevalue("postgres_server_url")))
-        migrations.upgrade(url)
+        with_tables(url)
         database = Database(url, keys=LedgerKeys(folder / "secret", make=True))
         stack.callback(database.dispose)
         yield database

@@ -18,11 +18,11 @@ from app.__main__ import cli
 from app.main import create_app
 from app.settings import Settings
 from app.store import backup as module
-from app.store import migrations
 from app.store.backup import MANIFEST
 from tests.api.conftest import BASE
 from tests.api.examples import timeline
 from tests.postgres import bundled_binaries, fresh_database
+from tests.tables import with_tables
 from tests.trust.backup import manifest_of
 
 
@@ -57,7 +57,7 @@ def service(url: str) -> TestClient:
 
 
 def filled(url: str) -> str:
-    migrations.upgrade(url)
+    with_tables(url)
     assert command("demo", url=url).exit_code == 0
     return url
 

@@ -15,6 +15,7 @@ from app.__main__ import cli
 from app.store import migrations
 from app.store.engine import Database
 from tests.postgres import bundled_binaries, running_server
+from tests.tables import with_tables
 
 PASSWORD = "hunter2"
 COMMANDS = (
@@ -48,7 +49,7 @@ def command(request) -> list[str]:
 @contextmanager
 def changed(url: str, statement: str) -> Iterator[None]:
     """A migrated database after one statement."""
-    migrations.upgrade(url)
+    with_tables(url)
     database = Database(url)
     try:
         with database.writing() as connection:

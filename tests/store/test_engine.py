@@ -18,6 +18,7 @@ from app.store import migrations
 from app.store.engine import Database
 from app.store.ledger import submit
 from tests.store.posts import begin_study, ck, columns, history, now, post, revisions, timeline, values
+from tests.tables import with_tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,8 +110,7 @@ def test_concurrent_writers_lose_nothing_and_number_without_gaps(database, study
 
 def test_writers_of_several_processes_wait_for_each_other(tmp_path):
     file = tmp_path / "ledger.db"
-    url = f"sqlite:///{file}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{file}")
     mine, theirs = Database(url), Database(url)
     study = begin_study(mine, "trial")
     threads = [
@@ -163,8 +163,7 @@ def test_work_that_waits_at_the_same_time_shares_a_commit_and_keeps_its_own_outc
 
 
 def test_a_fault_in_one_piece_of_work_does_not_undo_the_work_of_the_others(tmp_path):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path / 'ledger.db'}")
     database = Database(url)
     begin_study(database, "trial")
     outcomes = {}
@@ -197,8 +196,7 @@ def test_a_fault_in_one_piece_of_work_does_not_undo_the_work_of_the_others(tmp_p
 
 
 def test_work_that_waits_too_long_is_taken_back(tmp_path):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path / 'ledger.db'}")
     database = Database(url, wait_seconds=0.1)
     begin_study(database, "trial")
     done = []
@@ -223,8 +221,7 @@ for n in itertools.count(int(sys.argv[2])):
 
 @pytest.mark.slow
 def test_what_was_acknowledged_survives_the_death_of_the_process(tmp_path):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path / 'ledger.db'}")
     database = Database(url)
     study = begin_study(database, "trial")
     acknowledged = []
@@ -245,7 +242,7 @@ def test_what_was_acknowledged_survives_the_death_of_the_process(tmp_path):
 
 def test_a_writer_that_waits_too_long_gets_busy(tmp_path):
     file = tmp_path / "ledger.db"
-    migrations.upgrade(f"sqlite:///{file}")
+    with_tables(f"sqlite:///{file}")
     database = Database(f"sqlite:///{file}", wait_seconds=0.1)
     begin_study(database, "trial")
     holder = sqlite3.connect(file, isolation_level=None)
@@ -261,9 +258,8 @@ def test_a_writer_that_waits_too_long_gets_busy(tmp_path):
 
 
 @pytest.mark.postgresql
-def test_a_writer_that_waits_too_long_for_a_study_on_postgresql_gets_busy(postgres_url):
-    migrations.upgrade(postgres_url)
-    database = Database(postgres_url, wait_seconds=0.1)
+def test_a_writer_that_waits_too_long_for_a_study_on_postgresql_gets_busy(migrated_postgres_url):
+    database = Database(migrated_postgres_url, wait_seconds=0.1)
     begin_study(database, "trial")
     begin_study(database, "free")
     with database.writing() as connection:
@@ -276,9 +272,8 @@ def test_a_writer_that_waits_too_long_for_a_study_on_postgresql_gets_busy(postgr
 
 
 @pytest.mark.postgresql
-def test_a_lost_connection_is_busy_once_and_replaced(postgres_url):
-    migrations.upgrade(postgres_url)
-    database = Database(postgres_url, pool_size=1)
+def test_a_lost_connection_is_busy_once_and_replaced(migrated_postgres_url):
+    database = Database(migrated_postgres_url, pool_size=1)
     begin_study(database, "trial")
     with pytest.raises(Busy), database.writing() as connection:
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
@@ -286,17 +281,15 @@ def test_a_lost_connection_is_busy_once_and_replaced(postgres_url):
     database.dispose()
 
 
-def test_an_exhausted_pool_is_busy(database_url):
-    migrations.upgrade(database_url)
-    database = Database(database_url, pool_size=1, wait_seconds=0.1)
+def test_an_exhausted_pool_is_busy(migrated_url):
+    database = Database(migrated_url, pool_size=1, wait_seconds=0.1)
     with database.reading(), pytest.raises(Busy), database.reading():
         pass
     database.dispose()
 
 
 def test_a_full_disk_is_named_and_stores_nothing(tmp_path):
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path / 'ledger.db'}")
     database = Database(url, pool_size=1)
     begin_study(database, "trial")
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from app.errors import Erased, NotFound, PreconditionFailed
-from app.store import migrations
 from app.store.engine import Database
 from app.store.erased_persons import open_erasures
 from app.store.erasure import Erasure, erase, tombstones
@@ -15,6 +14,7 @@ from app.store.hash_chain import verify
 from app.store.revisions import AsOf, resolve
 from app.store.studies import get_study
 from tests.store.posts import begin_study, ck, columns, etag, got, now, post, put, revisions, timeline, values
+from tests.tables import with_tables
 
 
 def forget(database, study, patient, **more):
@@ -100,7 +100,7 @@ def test_no_byte_of_an_erased_person_is_left_in_the_file(tmp_path):
     """Identifiers, numbers and values are planted; other patients make pages split and rows move around them."""
     chance = random.Random(20080118)
     file = tmp_path / "ledger.db"
-    migrations.upgrade(f"sqlite:///{file}")
+    with_tables(f"sqlite:///{file}")
     database = Database(f"sqlite:///{file}")
     study = begin_study(database, "trial")
     planted = {
@@ -141,7 +141,7 @@ def test_no_byte_of_an_erased_person_is_left_in_the_file(tmp_path):
 
 def test_scrubbing_says_when_a_reader_was_in_the_way(tmp_path):
     file = tmp_path / "ledger.db"
-    migrations.upgrade(f"sqlite:///{file}")
+    with_tables(f"sqlite:///{file}")
     database = Database(f"sqlite:///{file}")
     study = begin_study(database, "trial")
     post(database, study, timeline("P1", ck("TRACE-1")))

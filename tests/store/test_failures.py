@@ -16,6 +16,7 @@ from app.store.engine import Database
 from app.store.failures import RETRY_HELPS, DatabaseFailure, Failures, refusal_of
 from tests.postgres import bundled_binaries, running_server
 from tests.store.posts import begin_study, post, timeline
+from tests.tables import with_tables
 
 READ_ONLY = "default_transaction_read_only"
 
@@ -29,8 +30,7 @@ def failed(database: Database, statement: str) -> ServiceError:
 
 @pytest.fixture
 def sqlite(tmp_path) -> Database:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path / 'ledger.db'}")
     database = Database(url)
     begin_study(database, "trial")
     yield database
@@ -164,17 +164,17 @@ def test_a_state_of_postgresql_has_the_cause_of_its_class(postgres_url, state, c
 
 
 @pytest.mark.postgresql
-def test_a_server_that_became_read_only_is_named_and_used_again_when_it_is_not(postgres_url):
-    migrations.upgrade(postgres_url)
-    plain = create_engine(postgres_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+def test_a_server_that_became_read_only_is_named_and_used_again_when_it_is_not(migrated_postgres_url):
+    name = make_url(migrated_postgres_url).database
+    plain = create_engine(migrated_postgres_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
     def only_read(state: str) -> None:
         with plain.connect() as connection:
             connection.execute(text(f"SET {READ_ONLY} = off"))
-            connection.execute(text(f"ALTER DATABASE {make_url(postgres_url).database} SET {READ_ONLY} = {state}"))
+            connection.execute(text(f"ALTER DATABASE {name} SET {READ_ONLY} = {state}"))
 
     only_read("on")
-    database = Database(postgres_url)
+    database = Database(migrated_postgres_url)
     assert failed(database, "DELETE FROM patients").cause is Cause.READ_ONLY
     assert database.objection().cause is Cause.READ_ONLY
     only_read("off")
@@ -200,7 +200,7 @@ def test_a_server_that_may_lose_what_it_confirmed_is_not_ready(options, unsafe):
     if binaries is None:
         pytest.skip("no PostgreSQL of our own")
     with running_server(binaries, f"-c listen_addresses='' -c port=5432 {options}") as url:
-        migrations.upgrade(url)
+        with_tables(url)
         with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute("CREATE ROLE plain LOGIN IN ROLE pg_read_all_data, pg_write_all_data")
         database = Database(make_url(url).set(username="plain").render_as_string())

@@ -8,7 +8,7 @@ import pytest
 
 from app.errors import FaultCode, NotFound
 from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.store import hashes, migrations
+from app.store import hashes
 from app.store.assertions import Assertion, Changes
 from app.store.engine import Database
 from app.store.erasure import erase
@@ -19,6 +19,7 @@ from app.store.studies import StudyDeclaration, put_protocol, put_study
 from app.store.worklist import dismiss
 from app.timeline.receipts import Disposition, ReceiptLine
 from tests.store.posts import FULL, begin_study, ck, history, now, post, put, timeline
+from tests.tables import with_tables
 
 TAMPERINGS = 300
 TABLES = [
@@ -118,7 +119,7 @@ def altered(value, chance):
 @pytest.mark.slow
 def test_hundreds_of_tamperings_are_all_noticed(tmp_path):
     original = tmp_path / "original.db"
-    migrations.upgrade(f"sqlite:///{original}")
+    with_tables(f"sqlite:///{original}")
     database = Database(f"sqlite:///{original}")
     study = begin_study(database, "trial")
     fill(database, study)
@@ -153,7 +154,7 @@ def test_hundreds_of_tamperings_are_all_noticed(tmp_path):
 
 def test_a_cut_tail_is_seen_by_comparing_the_head(tmp_path):
     file = tmp_path / "ledger.db"
-    migrations.upgrade(f"sqlite:///{file}")
+    with_tables(f"sqlite:///{file}")
     database = Database(f"sqlite:///{file}")
     study = begin_study(database, "trial")
     post(database, study, timeline("P1", ck()))

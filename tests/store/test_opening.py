@@ -18,6 +18,7 @@ from app.store.opening import open_ledger
 from app.store.verification import verify_database
 from tests.releases.record import DATA
 from tests.store.posts import begin_study
+from tests.tables import with_tables
 
 STUDIES = ("demo", "empty", "hospital", "resources", "scores", "trial", "ward")
 
@@ -109,12 +110,11 @@ def test_a_database_whose_fingerprint_was_taken_away_is_refused(old):
     assert "somebody changed it" in (objection(old, old.with_name("old.db.secret")) or "")
 
 
-def test_many_that_open_a_new_database_at_once_agree(database_url, tmp_path):
-    migrations.upgrade(database_url)
+def test_many_that_open_a_new_database_at_once_agree(migrated_url, tmp_path):
     path = tmp_path / "secret"
 
     def first(_: int) -> tuple[str | None, bytes]:
-        database = Database(database_url, keys=LedgerKeys(path))
+        database = Database(migrated_url, keys=LedgerKeys(path))
         try:
             return open_ledger(database, tmp_path / "heads"), database.keys.secret.root
         finally:
@@ -126,7 +126,7 @@ def test_many_that_open_a_new_database_at_once_agree(database_url, tmp_path):
 
 def test_verify_names_the_first_broken_link_and_ends_with_one(tmp_path):
     file = tmp_path / "x.db"
-    migrations.upgrade(f"sqlite:///{file}")
+    with_tables(f"sqlite:///{file}")
     database = opened(file)
     for study in ("first", "second"):
         begin_study(database, study)

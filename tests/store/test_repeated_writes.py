@@ -9,7 +9,6 @@ from sqlalchemy import text
 
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from app.store.engine import REPEAT_SECONDS, Database
 from app.submission.loop import Submitter
 from tests.api.examples import events, lab, make_study
@@ -26,18 +25,19 @@ EVENTS = "/v1/studies/trial/patients/P1/events"
 
 
 @pytest.fixture
-def client(postgres_url, tmp_path):
-    migrations.upgrade(postgres_url)
-    settings = Settings(database_url=postgres_url, secret_file=tmp_path / "secret", heads_file=tmp_path / "heads")
+def client(migrated_postgres_url, tmp_path):
+    settings = Settings(
+        database_url=migrated_postgres_url, secret_file=tmp_path / "secret", heads_file=tmp_path / "heads"
+    )
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
         make_study(client)
         yield client
 
 
 @pytest.fixture
-def other(client, postgres_url):
+def other(client, migrated_postgres_url):
     """Another program that uses the database."""
-    database = Database(postgres_url)
+    database = Database(migrated_postgres_url)
     yield database
     database.dispose()
 

@@ -16,6 +16,7 @@ from app.store.studies import study_key
 from app.timeline.resource import ResourceKey, StoredResource, logical_id
 from tests.repetition import repeats
 from tests.store.posts import FULL, begin_study, ck, etag, now, post, put, timeline
+from tests.tables import with_tables
 
 DAY = 86_400_000_000
 _studies = itertools.count(1)
@@ -295,11 +296,10 @@ def test_a_search_for_patients_reads_no_other_patient(tmp_path):
     """The plans of SQLite: by the key of the patient, and by the order of the study, without sorting."""
     from sqlalchemy import text
 
-    from app.store import migrations, resource_search
+    from app.store import resource_search
     from app.store.queries import Query
 
-    url = f"sqlite:///{tmp_path / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path / 'x.db'}")
     database = Database(url)
     study = begin_study(database, "trial")
     post(database, study, FULL)

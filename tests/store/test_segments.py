@@ -29,7 +29,7 @@ from app.analyses import QUESTIONS, Options
 from app.errors import Conflict, Erased, InvalidDocument, NotFound, PreconditionFailed, PreconditionRequired
 from app.http.state import Answers, ErasureWatch
 from app.protocol.presets import SEED_2008
-from app.store import known_cohorts, migrations, segments
+from app.store import known_cohorts, segments
 from app.store.backup import back_up, restore
 from app.store.engine import Database
 from app.store.erasure import erase
@@ -44,6 +44,7 @@ from app.timeline.cohort import TABLES, Cohort
 from tests.bench.cohort import timeline as bench_timeline
 from tests.repetition import repeats
 from tests.store.posts import begin_study, ck, columns, now, post, put, timeline
+from tests.tables import with_tables
 
 numbers = itertools.count(1)
 
@@ -611,7 +612,7 @@ def test_a_restored_database_does_not_meet_segments_of_its_future(tmp_path):
         database.segments = Segments(tmp_path / "segments", database.keys, least_rows=0)
         return database
 
-    migrations.upgrade(url)
+    with_tables(url)
     database = opened()
     assert open_ledger(database, tmp_path / "x.db.heads") is None
     begin_study(database, "trial")
@@ -669,11 +670,10 @@ def all_of(told: Connection) -> Iterator[tuple[int, Any, str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
-def test_processes_share_segments_while_others_write_them_and_are_killed(database_url, tmp_path, killed):
+def test_processes_share_segments_while_others_write_them_and_are_killed(migrated_url, tmp_path, killed):
     """A process is killed at any moment after its first answer."""
-    migrations.upgrade(database_url)
     keys = LedgerKeys(tmp_path / "secret", make=True)
-    database = Database(database_url, keys=keys)
+    database = Database(migrated_url, keys=keys)
     database.segments = Segments(tmp_path / "segments", keys, least_rows=0)
     begin_study(database, "trial")
     fill(database, "trial")
@@ -684,7 +684,7 @@ def test_processes_share_segments_while_others_write_them_and_are_killed(databas
     def begin() -> tuple[Any, Connection]:
         """A process, and what it tells. Each has its own pipe: who is killed may hold the lock of a common queue."""
         told, tells = context.Pipe(duplex=False)
-        process = context.Process(target=other_process, args=(database_url, tmp_path, "trial", tells), daemon=True)
+        process = context.Process(target=other_process, args=(migrated_url, tmp_path, "trial", tells), daemon=True)
         process.start()
         tells.close()
         return process, told

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.protocol.presets import SEED_2008
-from app.store import migrations, timelines
+from app.store import timelines
 from app.store.engine import Database
 from app.store.ledger import submit
 from app.store.studies import StudyDeclaration, put_study
@@ -21,6 +21,7 @@ from app.timeline.times import day_text
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
 from tests.datasets.addresses import fact_at
 from tests.store.posts import FULL, begin_study, ck, got, now, post, revisions, timeline
+from tests.tables import with_tables
 
 
 def read(database, study, revision=None):
@@ -209,8 +210,7 @@ NUMBERS = itertools.count(1)
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory):
     """A ledger on SQLite for many small studies."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('sources') / 'ledger.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{tmp_path_factory.mktemp('sources') / 'ledger.db'}")
     database = Database(url)
     yield database
     database.dispose()

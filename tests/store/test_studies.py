@@ -6,7 +6,6 @@ import pytest
 
 from app.errors import NotFound, PreconditionFailed
 from app.protocol.presets import RELATIVE_20, SEED_2008
-from app.store import migrations
 from app.store.engine import Database
 from app.store.etags import keyed_etag
 from app.store.studies import (
@@ -134,9 +133,8 @@ def test_two_clients_that_create_a_study_at_once_make_one(database, study):
     assert [len(revisions(database, name)) for name in names] == [1] * 10
 
 
-def test_studies_are_listed_by_code_point_in_pages(database_url):
-    migrations.upgrade(database_url)
-    database = Database(database_url)
+def test_studies_are_listed_by_code_point_in_pages(migrated_url):
+    database = Database(migrated_url)
     names = ["A", "B", "a", "a-1", "a.1", "b", "Z"]
     for name in names:
         begin_study(database, name)

@@ -15,7 +15,7 @@ from app.access.keys import ApiKeys
 from app.errors import FaultCode
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations, request_counts
+from app.store import request_counts
 from app.store.engine import Database
 from app.store.heads import HeadsFile
 from app.store.ledger import submit
@@ -29,6 +29,7 @@ from tests.api.examples import timeline
 from tests.releases.studies import demonstration, feeds, fhir_resources, sent, trial
 from tests.store import posts
 from tests.store.posts import history
+from tests.tables import with_tables
 
 SECRET = "x" * 32
 
@@ -50,7 +51,7 @@ def _filled(url: str, folder: Path) -> Iterator[Database]:
     settings = Settings(
         database_url=url, pseudonym_secret=SECRET, secret_file=folder / "secret", heads_file=folder / "heads"
     )
-    migrations.upgrade(url)
+    with_tables(url)
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
         demonstration(client)
         feeds(client, "hospital", identifiers="medical_record")

@@ -21,10 +21,10 @@ from typer.testing import CliRunner
 from app.__main__ import cli
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from app.store.backup import MANIFEST, Manifest
 from tests.api.examples import timeline
 from tests.postgres import bundled_binaries, fresh_database, running_server
+from tests.tables import with_tables
 from tests.trust.figures import Figure
 
 HOME = "/v1/studies/demo"
@@ -58,7 +58,7 @@ def _drill(engine: str, url: str, target: str, work: Path, full: bool) -> list[F
         work / f"{engine}.zip",
         {"secret_file": work / f"{engine}.secret", "heads_file": work / f"{engine}.heads"},
     )
-    migrations.upgrade(url)
+    with_tables(url)
     command("demo", url=url, **settings)
     with service(url, **settings) as client:
         rows = fill(client, PATIENTS[full], RESULTS[full])

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.store import migrations
+from tests.tables import with_tables
 from tests.trust.figures import Figure
 
 ROOT = Path(__file__).parents[2]
@@ -101,8 +101,7 @@ def run(full: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="myoresponse-canaries-") as folder:
         work = Path(folder)
         (work / "tmp").mkdir()
-        url = f"sqlite:///{work / 'x.db'}"
-        migrations.upgrade(url)
+        url = with_tables(f"sqlite:///{work / 'x.db'}")
         asked = 0
         with process(work, url, "serve") as (port, outputs):
             service = Doors(port, planted)

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 from app.secret_file import beside
-from app.store import migrations
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.opening import open_ledger
@@ -24,6 +23,7 @@ from app.timeline.times import read_time
 from tests.api.examples import events, lab
 from tests.api.test_server import environment, started
 from tests.store.posts import LATEST, ck, got, post, timeline
+from tests.tables import with_tables
 from tests.trust.figures import Figure, NotHere
 from tests.trust.ground import ROOT, databases, folder
 
@@ -134,7 +134,7 @@ def _step_back(posts: int) -> Figure:
     ).stdout.strip()
     with folder() as place, _sleeping() as sleeping:
         url, clock = f"sqlite:///{place / 'x.db'}", place / "clock"
-        migrations.upgrade(url)
+        with_tables(url)
         clock.write_text("+0\n")
         faked = {
             "LD_PRELOAD": library, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",

@@ -26,10 +26,10 @@ from app.readers.json_timelines import read_timeline
 from app.settings import Settings
 from app.store import ledger, studies
 from app.store.engine import Database
-from app.store.migrations import upgrade
 from app.store.opening import open_ledger
 from app.timeline.times import latest_acceptable, microseconds
 from tests.api.test_server import ROOT, Process, environment, started
+from tests.tables import with_tables
 from tests.trust.figures import Figure
 
 AT_ONCE = 5
@@ -99,7 +99,7 @@ def measure(url: str, rounds: int, directory: Path = ROOT) -> dict[str, Any]:
 
 def fill(url: str, patients: int) -> None:
     """Two studies: one with so many patients, and the demonstration itself."""
-    upgrade(url)
+    with_tables(url)
     database, now = Database(url), datetime.now(UTC)
     assert open_ledger(database, Settings(database_url=url).heads_path) is None
     documents = json.loads(demo.TIMELINES.read_bytes())

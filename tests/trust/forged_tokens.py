@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from tests.access.test_tokens import AUDIENCE, ISSUER, JWKS, forged, token
+from tests.tables import with_tables
 from tests.trust.figures import Figure
 
 BASE = "http://127.0.0.1:8000"
@@ -29,7 +29,7 @@ def run(full: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         url, keys = f"sqlite:///{folder}/x.db", Path(folder, "jwks.json")
         keys.write_text(json.dumps(JWKS))
-        migrations.upgrade(url)
+        with_tables(url)
         settings = Settings(
             database_url=url, require_keys=True, rate="", token_issuer=ISSUER, token_audience=AUDIENCE,
             token_keys_file=keys,

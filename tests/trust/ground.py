@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import select
 
 from app.settings import Settings
-from app.store import migrations
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.opening import open_ledger
 from app.store.tables import metadata
 from tests.postgres import Server, bundled_binaries, controlled_server
 from tests.store.posts import begin_study
+from tests.tables import with_tables
 from tests.trust.figures import NotHere
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def fresh(file: Path) -> str:
 
 def _prepare(url: str) -> None:
     """Make the tables, open the ledger as the first start of the service does, and begin the study."""
-    migrations.upgrade(url)
+    with_tables(url)
     settings = Settings(database_url=url)
     database = Database(url, keys=LedgerKeys(settings.secret_path))
     assert open_ledger(database, settings.heads_path) is None

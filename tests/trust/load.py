@@ -11,9 +11,9 @@ import threading
 import time
 from typing import NamedTuple
 
-from app.store import migrations
 from tests.api.examples import events, lab
 from tests.api.test_server import Process, running
+from tests.tables import with_tables
 from tests.trust.figures import Figure
 from tests.trust.many import HOME, Meter
 
@@ -98,8 +98,7 @@ def run(full: bool) -> list[Figure]:
     shares: dict[int, list[float]] = {1: [], 2: [], 4: []}
     alone, figures = [], []
     with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/load.db"
-        migrations.upgrade(url)
+        url = with_tables(f"sqlite:///{folder}/load.db")
         with running(url) as server:
             server.ask("PUT", HOME, {"name": "Trial", "protocol": "seed-2008"})
             loaded(server, 1, 1)

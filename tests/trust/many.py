@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from app.store import migrations
 from tests.api.test_server import Process, environment, started
+from tests.tables import with_tables
 from tests.trust.figures import Figure
 
 ASKED_MEMORY = 50_000_000
@@ -365,8 +365,7 @@ def cost(server: Process, meter: Meter, sent: Sent) -> Cost:
 def measured(sending: Iterable[Sent]) -> Iterator[tuple[Sent, Cost]]:
     """Each of these requests with its cost."""
     with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/many.db"
-        migrations.upgrade(url)
+        url = with_tables(f"sqlite:///{folder}/many.db")
         with started([sys.executable, "-m", "app"], environment(url) | GIVEN_BACK) as server:
             for study in ("trial", "first"):
                 declared = {"name": "Trial", "protocol": "seed-2008", "identifiers": "pseudonyms"}

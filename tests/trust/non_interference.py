@@ -25,10 +25,10 @@ from app.access.callers import ALL_SCOPES
 from app.access.operations import NEEDS
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from tests.api.examples import NDJSON, lab, timeline
 from tests.api.fhir_bodies import FHIR, HOSPITAL, SECRET, ck, patient
 from tests.hl7v2.hl7v2_messages import oru
+from tests.tables import with_tables
 from tests.trust.figures import Figure
 from tests.trust.operations_by_role import VALUES
 
@@ -178,7 +178,7 @@ def system(folder: Path, patients_of_b: int) -> Iterator[ClientA]:
     secret.touch(0o600)
     secret.write_text("5" * 64 + "\n")
     with steady.held():
-        migrations.upgrade(url)
+        with_tables(url)
         settings = Settings(database_url=url, secret_file=secret, require_keys=True, rate="", pseudonym_secret=SECRET)
         with TestClient(create_app(settings), base_url=BASE, client=("127.0.0.1", 5000)) as client:
             keys = client.app_state["app_state"].authenticator.keys

@@ -5,17 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.secret_file import beside
-from app.store import migrations
 from app.store.engine import Database
 from app.store.ledger_keys import LedgerKeys
 from app.store.opening import open_ledger
+from tests.tables import with_tables
 
 
 def migrated(folder: Path) -> str:
     """The address of a new database in a folder."""
-    url = f"sqlite:///{folder / 'x.db'}"
-    migrations.upgrade(url)
-    return url
+    return with_tables(f"sqlite:///{folder / 'x.db'}")
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from app.access.operations import KNOWN, NEEDS, OPEN
 from app.fhir.search_parameters import SEARCHES
 from app.main import create_app
 from app.settings import Settings
-from app.store import migrations
 from app.timeline.times import microseconds
 from tests.api.examples import fill
+from tests.tables import with_tables
 from tests.trust.figures import Figure
 
 BASE = "http://127.0.0.1:8000"
@@ -63,8 +63,7 @@ class Role:
 @contextmanager
 def service(folder: Path) -> Iterator[TestClient]:
     """A service that asks everybody for a key, with two studies."""
-    url = f"sqlite:///{folder / 'x.db'}"
-    migrations.upgrade(url)
+    url = with_tables(f"sqlite:///{folder / 'x.db'}")
     app = create_app(Settings(database_url=url, require_keys=True, rate=""))
     with TestClient(app, base_url=BASE, client=("127.0.0.1", 5000)) as client:
         yield client
@@ -123,8 +122,11 @@ def door(client: TestClient, method: str, address: str, role: Role, expected: in
     return client.request(method, address + query, headers=role.headers, **body).status_code
 
 
-def attempts(operations: list[str], *, heads: bool) -> tuple[int, list[tuple[Any, ...]]]:
-    """How often the operations were tried, and where a role got more or less than it may."""
+def attempts(operations: list[str], *, full: bool) -> tuple[int, list[tuple[Any, ...]]]:
+    """How often the operations were tried, and where a role got more or less than it may.
+
+    Unless everything is tried, whoever is refused at the door (401, 403) asks each operation about one study, in turn.
+    """
     tried, wrong = 0, []
     with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as client:
         known = roles(client)
@@ -134,12 +136,14 @@ def attempts(operations: list[str], *, heads: bool) -> tuple[int, list[tuple[Any
             fill(client, 1, study)
         before = [client.get(f"/v1/studies/{study}/revisions").json() for study in (OWN, FOREIGN)]
         del client.headers["authorization"]
-        for operation in operations:
+        for turn, operation in enumerate(operations):
             method = operation.partition(" ")[0]
-            for address, studies in addresses(operation):
-                for role in known:
+            for place, (address, studies) in enumerate(named := list(addresses(operation))):
+                for number, role in enumerate(known):
                     expected = role.expected(operation, studies)
-                    for verb in ("GET", "HEAD") if method == "GET" and heads else (method,):
+                    if not full and expected in {401, 403} and (turn + number) % len(named) != place:
+                        continue
+                    for verb in ("GET", "HEAD") if method == "GET" and full else (method,):
                         tried += 1
                         found = door(client, verb, address, role, expected)
                         if found != expected:
@@ -157,7 +161,7 @@ def run(full: bool) -> list[Figure]:
     if not full:
         left_out = re.compile(r"/analyses/(?!response-rates|safety)|/(Medication\w+|AdverseEvent)(/|$)")
         operations = [each for each in operations if not left_out.search(each)]
-    tried, wrong = attempts(operations, heads=full)
+    tried, wrong = attempts(operations, full=full)
     assert wrong == [], (len(wrong), wrong[:20])
     return [
         Figure("P10", "operations x 15 roles x own, foreign and absent studies: requests", f"{tried}"),
