@@ -10,7 +10,7 @@ import pytest
 from app.demo import TIMELINES
 from app.store import migrations
 from tests.api.test_server import Process, running
-from tests.clients.installing import install_typescript
+from tests.clients.installing import installed_typescript
 
 DIRECT = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()} | {"no_proxy": "*"}
 """The variables of a program that speaks to the service on this machine."""
@@ -42,4 +42,4 @@ def study(server: Process) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the generator and the compiler, and the types generated there."""
-    return install_typescript(tmp_path_factory.mktemp("typescript"))
+    return installed_typescript(tmp_path_factory.getbasetemp())
