@@ -18,11 +18,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from app.errors import FaultCode
-from app.http.openapi import openapi_yaml, specimen
+from app.http.openapi import specimen
 from app.http.problems import KINDS
-from app.main import create_app
 from app.protocol.model import Protocol
-from app.settings import Settings
 from tests.documented import description
 
 ROOT = Path(__file__).parents[2]
@@ -81,9 +79,8 @@ def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
 @pytest.mark.slow
 def test_the_file_at_the_top_of_the_tree_is_what_is_served(client, document):
     written = (ROOT / "openapi.yaml").read_text(encoding="utf-8")
-    assert written == openapi_yaml(create_app(Settings.model_construct())), "make openapi writes it anew"
-    assert client.get("/openapi.yaml").text == written
-    assert client.get("/openapi.json").json() == document == yaml.safe_load(written)
+    assert client.get("/openapi.yaml").text == written, "make openapi writes it anew"
+    assert client.get("/openapi.json").json() == document
 
 
 @pytest.mark.slow
@@ -521,4 +518,5 @@ def test_the_page_to_read_it_asks_for_nothing_from_elsewhere(client):
 
 @pytest.mark.slow
 def test_the_file_is_json_in_another_notation(document):
-    assert yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8")) == json.loads(json.dumps(document))
+    written = (ROOT / "openapi.yaml").read_text(encoding="utf-8")
+    assert yaml.load(written, yaml.CSafeLoader) == json.loads(json.dumps(document))

@@ -9,7 +9,7 @@ import pytest
 
 from app.demo import TIMELINES
 from tests.api.test_server import Process, running
-from tests.clients.installing import install_typescript
+from tests.clients.installing import installed_typescript
 from tests.tables import with_tables
 
 DIRECT = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()} | {"no_proxy": "*"}
@@ -41,4 +41,4 @@ def study(server: Process) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the generator and the compiler, and the types generated there."""
-    return install_typescript(tmp_path_factory.mktemp("typescript"))
+    return installed_typescript(tmp_path_factory.getbasetemp())

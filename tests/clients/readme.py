@@ -16,9 +16,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @cache
-def paths() -> dict[str, Any]:
-    """Every path of the description, with its operations."""
-    return yaml.safe_load((ROOT / "openapi.yaml").read_text(encoding="utf-8"))["paths"]
+def document() -> dict[str, Any]:
+    """The description of the API, as it is in its file."""
+    return yaml.load((ROOT / "openapi.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Example:
     def template(self) -> str:
         """Its path as the description has it."""
         path = "/" + self.address.partition("/")[2]
-        return next(each for each in paths() if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", each), path))
+        return next(each for each in document()["paths"] if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", each), path))
 
     @property
     def operation(self) -> str:
         """The name of its operation."""
-        return paths()[self.template][self.method.lower()]["operationId"]
+        return document()["paths"][self.template][self.method.lower()]["operationId"]
 
     @property
     def parameters(self) -> dict[str, str]:

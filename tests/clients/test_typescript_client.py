@@ -79,7 +79,7 @@ def test_the_examples_of_the_readme_are_found():
 
 @pytest.mark.slow
 def test_every_example_of_the_readme_is_a_typed_call_with_a_typed_answer(packages, answers):
-    assert compiled(packages, readme=BEGIN + "\n".join(answers)) == ""
+    assert compiled(packages, whole=True, readme=BEGIN + "\n".join(answers)) == ""
 
 
 @pytest.mark.slow

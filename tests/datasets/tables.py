@@ -55,23 +55,27 @@ def of_transport(content: bytes, variables: Any) -> list[Row]:
         table = pandas.read_sas(io.BytesIO(content), format="xport", encoding="utf-8")
     except StopIteration:  # pandas reads no table without rows
         return []
-    return [_transported(row, described) for row in table.to_dict("records")]
+    columns = {each["name"]: (each["type"], _columns_of(each, list(table))) for each in described}
+    return [
+        {name: _transported(type_, [row[column] for column in read]) for name, (type_, read) in columns.items()}
+        for row in table.to_dict("records")
+    ]
 
 
-def _transported(row: Row, described: list[Row]) -> Row:
-    names, read = list(row), {}
-    for each in described:
-        cell = row[each["transport"]]
-        if each["type"] == "text":
-            parts = [name for name in names if re.fullmatch(continued(each["transport"]), name)]
-            read[each["name"]] = "".join(row[name] or "" for name in (each["transport"], *parts)) or None
-        elif math.isnan(cell):
-            read[each["name"]] = None
-        else:
-            cell = 0.0 if abs(cell) == 16.0**-65 else cell  # so pandas reads a zero
-            whole = {"integer": int, "number": float, "date": lambda days: date(1960, 1, 1) + timedelta(days)}
-            read[each["name"]] = whole[each["type"]](cell)
-    return read
+def _columns_of(variable: Row, names: list[str]) -> list[str]:
+    """The column of a variable; of a text also those in which it goes on."""
+    further = re.compile(continued(variable["transport"]))
+    return [variable["transport"], *(name for name in names if variable["type"] == "text" and further.fullmatch(name))]
+
+
+def _transported(type_: str, cells: list[Any]) -> Any:
+    if type_ == "text":
+        return "".join(cell or "" for cell in cells) or None
+    [cell] = cells
+    if math.isnan(cell):
+        return None
+    cell = 0.0 if abs(cell) == 16.0**-65 else cell  # so pandas reads a zero
+    return {"integer": int, "number": float, "date": lambda days: date(1960, 1, 1) + timedelta(days)}[type_](cell)
 
 
 def continued(name: str) -> str:

@@ -1,6 +1,7 @@
 """The commands `mllp` and `dead-letters` as processes: how they start, what they store, how they stop."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from app import __version__
 from app.__main__ import cli
+from app.log import log
 from app.main import create_app
 from app.protocol.presets import SEED_2008
 from app.settings import Settings
@@ -93,8 +95,9 @@ class Place:
         return kept | {"PYTHONUNBUFFERED": "1"} | {f"MYORESPONSE_{name}": value for name, value in ours.items()}
 
     def run(self, *command, **settings):
-        """A command that ends by itself, in this process: one that does not begin to write a log."""
-        ended = CliRunner().invoke(cli, [*map(str, command)], env=self.variables(**settings))
+        """A command that ends by itself, in this process."""
+        with log_left_as_it_was():
+            ended = CliRunner().invoke(cli, [*map(str, command)], env=self.variables(**settings))
         assert ended.exception is None or isinstance(ended.exception, SystemExit), ended.exc_info
         return subprocess.CompletedProcess(command, ended.exit_code, ended.stdout, ended.stderr)
 
@@ -109,6 +112,21 @@ class Place:
             timeout=LONGEST,
             check=False,
         )
+
+
+@contextmanager
+def log_left_as_it_was():
+    """Take back what a command changes when it begins to write a log."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("logThreads", "logProcesses", "logMultiprocessing"):
+            patch.setattr(logging, name, getattr(logging, name))
+        for logger in (log, logging.getLogger()):
+            for name, value in (("handlers", [*logger.handlers]), ("level", logger.level)):
+                patch.setattr(logger, name, value)
+        patch.setattr(log, "propagate", log.propagate)
+        patch.setattr(threading, "excepthook", threading.excepthook)
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)
+        yield
 
 
 class Process:
@@ -243,7 +261,7 @@ def test_a_refused_message_can_be_listed_mended_and_sent_again(start, place):
     assert "SECRETNAME^JANE" in read.stdout
     mended_file = place.letters.parent / "mended.hl7"
     mended_file.write_text(read.stdout.replace("\r", "\n").replace("furlong", "U/L"))  # as an editor writes it
-    mended = place.run_alone("dead-letters", "--send", mended_file)
+    mended = place.run("dead-letters", "--send", mended_file)
     assert (mended.returncode, mended.stdout) == (0, f"{mended_file}  accepted and removed\n"), mended.stderr
     assert place.stored()[1] == [1101]
     assert place.run("dead-letters", "--delete", file).stdout == f"{file}  deleted\n"
@@ -274,7 +292,7 @@ def test_messages_that_share_a_frame_are_stored_and_answered_each_for_itself(sta
     assert [re.search(rb"MSA\|(A[AE]\|M\d)", answer)[1] for answer in answers] == [b"AE|M1", b"AA|M2"]
     assert place.stored()[1] == [950]
     (file,) = place.letters.glob("*.letter")
-    read = place.run_alone("dead-letters", "--read", file).stdout
+    read = place.run("dead-letters", "--read", file).stdout
     assert "furlong" in read
     assert "M2" not in read
 
@@ -391,7 +409,7 @@ def test_a_listener_with_settings_that_cannot_be_says_why_in_a_line(place, setti
     ],
 )
 def test_a_listener_that_cannot_start_says_why_in_a_line(place, settings, code, says):
-    refused_in_a_line(place.run_alone("mllp", "--port", "0", **settings), code, says)
+    refused_in_a_line(place.run("mllp", "--port", "0", **settings), code, says)
 
 
 def refused_in_a_line(ended, code, says):
@@ -402,9 +420,9 @@ def refused_in_a_line(ended, code, says):
 
 def test_a_listener_does_not_start_without_the_secret_that_its_study_needs(place):
     place.define(FeedDefinition())
-    ended = place.run_alone("mllp", "--port", "0")
+    ended = place.run("mllp", "--port", "0")
     assert (ended.returncode, "MYORESPONSE_PSEUDONYM_SECRET_FILE" in ended.stderr) == (2, True)
-    ended = place.run_alone("mllp", "--port", "0", MLLP_STUDY="nowhere")
+    ended = place.run("mllp", "--port", "0", MLLP_STUDY="nowhere")
     assert (ended.returncode, "no such study" in ended.stderr) == (2, True)
     assert place.audited() == [("mllp", 422, True), ("mllp", 422, False)]
 
@@ -479,7 +497,7 @@ def test_a_declared_type_is_acknowledged_and_not_kept(start, place):
 
 @pytest.mark.parametrize(("types", "says"), [("ADT^A40", "that is read here"), ("ADT", "as in ADT^A08")])
 def test_a_type_that_is_read_or_has_no_event_cannot_be_declared(place, types, says):
-    refused_in_a_line(place.run_alone("mllp", "--port", "0", MLLP_NOT_OURS=types), 2, says)
+    refused_in_a_line(place.run("mllp", "--port", "0", MLLP_NOT_OURS=types), 2, says)
 
 
 def test_a_message_of_an_erased_person_leaves_a_note_and_an_erasure_deletes_letters(start, place):
@@ -494,7 +512,7 @@ def test_a_message_of_an_erased_person_leaves_a_note_and_an_erasure_deletes_lett
     assert len(list(place.letters.glob("*.letter"))) == 1
     assert place.run("dead-letters").stdout.count("only this note is kept") == 2
     assert "erased  MSH-10 M3" in place.run("dead-letters").stdout
-    assert place.run_alone("verify").returncode == 0
+    assert place.run("verify").returncode == 0
 
 
 def test_letters_of_an_earlier_version_are_taken_along(place):
@@ -510,5 +528,5 @@ def test_letters_of_an_earlier_version_are_taken_along(place):
     assert listed.count("gone  AE  -  (not encrypted)") == 1
     assert not old.exists()
     (kept,) = place.letters.glob("*.letter")
-    read = place.run_alone("dead-letters", "--read", kept).stdout  # as text: line ends are line feeds
-    assert read.replace("\n", "\r").encode() == oru(unit="furlong")
+    read = place.run("dead-letters", "--read", kept).stdout
+    assert read.encode() == oru(unit="furlong")

@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -72,6 +73,16 @@ def ended(place: Place, *words: object, **more) -> tuple[int, str, str]:
     return outcome(place, begun(place, *words, **more))
 
 
+def inside(place: Place, *words: object) -> tuple[int, str, str]:
+    """The same of a command that runs in this process, which starts none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(place.folder / "temporary"))
+        done = place.run(*words)
+    assert list((place.folder / "temporary").iterdir()) == []
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
+    return done.exit_code, done.stdout, done.stderr
+
+
 def outcome(place: Place, process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     output, errors = process.communicate(timeout=120)
     assert list((place.folder / "temporary").iterdir()) == []
@@ -128,7 +139,7 @@ def test_a_file_that_cannot_be_imported_is_named_before_anything_is_stored(untou
     good = untouched.write("a.ndjson", lines(1))
     if content is not None:
         untouched.write(name, content)
-    code, output, errors = ended(untouched, "import", good, untouched.folder / name, "--study", "trial")
+    code, output, errors = inside(untouched, "import", good, untouched.folder / name, "--study", "trial")
     assert (code, output, errors.count("\n")) == (2, "", 1)
     assert f"cannot be imported: {words}" in errors
     assert errors.endswith("Nothing was stored.\n")
@@ -142,7 +153,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(untouched):
 
 def test_a_table_in_latin_1_is_refused_in_one_line(untouched):
     body = table({"lab": "Zürich"}).decode().encode("latin-1")
-    code, output, errors = ended(untouched, "import", untouched.write("a.csv", body), "--study", "trial")
+    code, output, errors = inside(untouched, "import", untouched.write("a.csv", body), "--study", "trial")
     assert (code, output, errors.count("\n")) == (1, "1 file: 1 rejected.\n", 1)
     assert "unknown_encoding" in errors
 
@@ -153,7 +164,7 @@ def test_rejects_that_cannot_be_written_are_named_before_anything_is_stored(unto
         (untouched.folder / "none" / "r", "is no directory"),
         (untouched.folder, "is not overwritten"),
     ):
-        code, output, errors = ended(untouched, "import", good, "--study", "trial", "--rejects", rejects)
+        code, output, errors = inside(untouched, "import", good, "--study", "trial", "--rejects", rejects)
         assert (code, output, errors.count("\n")) == (2, "", 1)
         assert words in errors
 
@@ -172,7 +183,7 @@ def test_rejects_that_cannot_be_written_are_named_before_anything_is_stored(unto
     ],
 )
 def test_an_output_that_cannot_be_written_ends_the_command_with_one_line(untouched, words, code, said):
-    found, output, errors = ended(untouched, *(word.format(folder=untouched.folder) for word in words))
+    found, output, errors = inside(untouched, *(word.format(folder=untouched.folder) for word in words))
     assert (found, output, errors.count("\n")) == (code, "", 1)
     assert said in errors
     assert not [file for file in untouched.folder.iterdir() if file.suffix == ".part"]
@@ -244,7 +255,7 @@ class TestStopped:
         count = int(said[1].replace(",", ""))
         assert 0 < count < MANY
         assert stored(here) == count
-        again = ended(here, "import", file, "--study", "trial", "--quiet")
+        again = inside(here, "import", file, "--study", "trial", "--quiet")
         assert again == (0, "", "")
         assert stored(here) == MANY
         assert here.client.get("/v1/studies/trial").json()["revision"] == MANY
@@ -256,7 +267,7 @@ class TestStopped:
         process.kill()
         assert outcome(here, process)[0] == -signal.SIGKILL
         count = stored(here)
-        code, output, _ = ended(here, "import", file, "--study", "trial")
+        code, output, _ = inside(here, "import", file, "--study", "trial")
         assert (code, output) == (
             0,
             f"1 file: {MANY - count:,} created, {count:,} unchanged; facts: {MANY:,} kept.\n",
@@ -329,7 +340,7 @@ class TestStopped:
             database.dispose()
             code, _, errors = outcome(at, process)
             assert code == 0 or AGAIN in errors
-            assert ended(at, "import", file, "--study", "trial")[0] == 0
+            assert inside(at, "import", file, "--study", "trial")[0] == 0
             assert stored(at) == at.client.get("/v1/studies/trial").json()["revision"] == MANY
 
 

@@ -19,10 +19,13 @@ from fhirpy.base.exceptions import OperationOutcome, ResourceNotFound
 
 from tests.api.fhir_bodies import HOSPITAL, LAB, SECRET, bundle, ck, entry, headache, infusion, ldh, patient
 from tests.api.test_server import Process, running
+from tests.repetition import repeats
 from tests.tables import with_tables
 
 pytestmark = pytest.mark.slow
 
+GENERATED = repeats(2)
+"""Patients. Each has the record of a long life."""
 STUDIES = {
     "records": {"authorities": [HOSPITAL]},
     "pseudonyms": {"identifiers": "pseudonyms"},
@@ -127,10 +130,10 @@ def test_fhirclient_creates_reads_updates_and_searches(server, base):
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory) -> list[Path]:
-    """Bundles of two invented patients, by a generator that needs no network; of their labs AST and ALT are kept."""
+    """Bundles of invented patients, by a generator that needs no network; of their labs AST and ALT are kept."""
     to = tmp_path_factory.mktemp("generated")
     subprocess.run(
-        [Path(sys.executable).with_name("synthea"), "-p", "2", "-s", "2", "-r", "20200101", "-a", "70-80",
+        [Path(sys.executable).with_name("synthea"), "-p", str(GENERATED), "-s", "2", "-r", "20200101", "-a", "70-80",
          "--threads", "1", "-o", str(to)],
         cwd=to, check=True, capture_output=True, timeout=300,
     )  # fmt: skip
@@ -138,7 +141,7 @@ def generated(tmp_path_factory) -> list[Path]:
 
 
 def test_generated_patients_load_and_what_is_not_kept_is_counted(server, generated):
-    assert len(generated) == 2
+    assert len(generated) == GENERATED
     base = f"http://127.0.0.1:{server.port}/fhir/generated"
     client = SyncFHIRClient(base)
     stored = 0
@@ -161,10 +164,10 @@ def test_generated_patients_load_and_what_is_not_kept_is_counted(server, generat
         before = revision(server, base)
         client.execute("", method="post", data=sent)
         assert revision(server, base) == before
-    assert stored > 4
+    assert stored > 2 * GENERATED
     _, page = server.ask("GET", "/v1/studies/generated/patients")
     sections = [each["counts"] for each in json.loads(page)["items"]]
-    assert sum(each["labs"] for each in sections) == stored - 2
+    assert sum(each["labs"] for each in sections) == stored - GENERATED
 
 
 def _is_kept(resource: dict[str, Any]) -> bool:

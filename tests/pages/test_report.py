@@ -31,11 +31,11 @@ needs_pango = pytest.mark.skipif(not PANGO, reason="no Pango: libpango-1.0-0 and
 HOME = "/v1/studies/demo"
 
 
-PRINTED = """
+PRINTED = f"""
 import sys
 from app.__main__ import cli
 for file in sys.argv[1:]:
-    cli(["report", "demo", "-o", file, "--address", "https://x.example"], standalone_mode=False)
+    cli(["report", "demo", "-o", file, "--address", "{BASE}"], standalone_mode=False)
 """
 """A program that prints the report of the demonstration study into files."""
 
@@ -137,14 +137,18 @@ def test_the_same_revision_gives_the_same_bytes_also_in_another_process(demo, de
     assert (first.status_code, first.headers["content-type"]) == (200, "application/pdf")
     again = demo.get(f"{HOME}/report.pdf", headers={"If-None-Match": first.headers["etag"]})
     assert again.status_code == 304
-    files = [tmp_path / name for name in ("1.pdf", "2.pdf", "1.md")]
-    elsewhere = [sys.executable, "-c", PRINTED, str(files[0]), str(files[2])]
+    pdf, markdown = (tmp_path / name for name in ("1.pdf", "1.md"))
+    elsewhere = [sys.executable, "-c", PRINTED, str(pdf), str(markdown)]
     subprocess.run(elsewhere, cwd=ROOT, env=environment(demo_url), check=True)
-    printed = here("report", "demo", "-o", str(files[1]), "--address", "https://x.example", DATABASE_URL=demo_url)
+    assert pdf.read_bytes() == first.content
+    assert markdown.read_text() == demo.get(f"{HOME}/report.md").text
+
+
+def test_the_command_prints_the_address_that_it_is_given(demo, demo_url, tmp_path):
+    file = tmp_path / "1.md"
+    printed = here("report", "demo", "-o", str(file), "--address", "https://x.example", DATABASE_URL=demo_url)
     assert printed.returncode == 0, printed.stderr
-    assert files[0].read_bytes() == files[1].read_bytes()
-    served = demo.get(f"{HOME}/report.md", headers={"Host": "127.0.0.1:8000"}).text
-    assert files[2].read_text() == served.replace("http://127.0.0.1:8000", "https://x.example")
+    assert file.read_text() == demo.get(f"{HOME}/report.md").text.replace(BASE, "https://x.example")
 
 
 @needs_pango
