@@ -209,7 +209,7 @@ def _watch(started: Service, taken: Taken, done: threading.Event) -> None:
                 kind = "computing" if computes else "serving"
                 setattr(taken, kind, max(getattr(taken, kind), memory(process, "VmRSS")))
         taken.together = max(taken.together, together)
-        if done.wait(0.5):
+        if done.wait(2):
             return
 
 
