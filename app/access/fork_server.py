@@ -11,8 +11,9 @@ from typing import Any
 # NumPy reads this when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from app.access import worker_process
+from app.access import kept_cohorts, study_answers, worker_process
 from app.access.warming import warm
+from app.store import segments
 
 # pandas loads pyarrow if it finds it: 35 MB that only Parquet needs, and a thread.
 _modules: dict[str, Any] = sys.modules
@@ -20,4 +21,4 @@ _modules["pyarrow"] = None
 warm()
 del _modules["pyarrow"]
 
-__all__ = ["worker_process"]
+__all__ = ["kept_cohorts", "segments", "study_answers", "worker_process"]

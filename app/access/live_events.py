@@ -14,12 +14,10 @@ from app.errors import NotFound
 from app.estimate.results import Result
 from app.store.engine import Database
 from app.store.revisions import AsOf, RevisionRecord
-from app.store.snapshot import latest_revisions, study_at
+from app.store.snapshot import study_at
 from app.store.steps import RevisionStep
 from app.store.worklist import SetAsideStep
 from app.timeline.times import instant_text
-
-__all__ = ["AnswerChange", "Begin", "NewRevision", "SetAsideChange", "beginning", "events_of_study", "latest_revisions"]
 
 
 class NewRevision(Result):

@@ -3,8 +3,6 @@
 One task of a process looks once a second for a later revision of each study that somebody follows, also for those that
 another process or a command stored. It reads a new revision once, for all who follow the study. Who comes back
 after a while reads by itself what it has missed.
-
-An event holds numbers, times and kinds of facts, and nothing of a patient.
 """
 
 import asyncio
@@ -142,7 +140,7 @@ class LiveStudies:
         """Look for later revisions while somebody follows a study."""
         while self._followed:
             await asyncio.sleep(POLL_SECONDS)
-            from app.access.live_events import latest_revisions
+            from app.store.snapshot import latest_revisions
 
             with suppress(ServiceError):  # a database that does not answer shows in the readiness
                 known = {study: followed.latest for study, followed in self._followed.items()}

@@ -17,6 +17,7 @@ from app.access.live_studies import LiveStudies
 from app.api import live
 from app.errors import Busy
 from app.http import authentication
+from app.store import snapshot
 from app.timeline.times import microseconds
 from tests.api.examples import JSON, codes, events, fill, lab, make_study
 
@@ -297,7 +298,7 @@ def test_many_connections_of_one_process_look_once_a_second_and_read_a_revision_
     make_study(client, "other")
     database = client.app_state["app_state"].database
     looked, reads = [], []
-    monkeypatch.setattr(live_events, "latest_revisions", counting(live_events.latest_revisions, looked))
+    monkeypatch.setattr(snapshot, "latest_revisions", counting(snapshot.latest_revisions, looked))
     monkeypatch.setattr(live_events, "events_of_study", counting(live_events.events_of_study, reads))
     latest = client.get(home).json()["revision"]
     other = client.get("/v1/studies/other").json()["revision"]
@@ -358,7 +359,7 @@ def test_who_joins_while_older_revisions_are_looked_up_is_not_ended(client, monk
         return {"trial": found}
 
     monkeypatch.setattr(live_studies, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(live_events, "latest_revisions", look)
+    monkeypatch.setattr(snapshot, "latest_revisions", look)
 
     async def run():
         shared = LiveStudies(200, 10)
@@ -381,7 +382,7 @@ def test_a_ledger_that_was_replaced_by_an_older_one_ends_the_connection(client, 
     home = fill(client, 2)
     database, latest = client.app_state["app_state"].database, client.get(home).json()["revision"]
     monkeypatch.setattr(live_studies, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(live_events, "latest_revisions", lambda *_: {"trial": latest - 1})
+    monkeypatch.setattr(snapshot, "latest_revisions", lambda *_: {"trial": latest - 1})
 
     async def run():
         shared = LiveStudies(200, 10)
@@ -395,7 +396,7 @@ def test_a_ledger_that_was_replaced_by_an_older_one_ends_the_connection(client, 
 def test_a_database_that_does_not_answer_is_asked_again(client, monkeypatch):
     home = fill(client, 2)
     database, latest = client.app_state["app_state"].database, client.get(home).json()["revision"]
-    real, failed = live_events.latest_revisions, []
+    real, failed = snapshot.latest_revisions, []
 
     def failing(*given):
         if len(failed) < 3:
@@ -404,7 +405,7 @@ def test_a_database_that_does_not_answer_is_asked_again(client, monkeypatch):
         return real(*given)
 
     monkeypatch.setattr(live_studies, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(live_events, "latest_revisions", failing)
+    monkeypatch.setattr(snapshot, "latest_revisions", failing)
 
     async def run():
         shared = LiveStudies(200, 10)
