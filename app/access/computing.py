@@ -26,6 +26,8 @@ from app.errors import Busy, ServiceError, TakesTooLong
 from app.settings import Settings
 from app.store.engine import Database
 
+PREPARED_AFTER = 3.0
+"""Seconds after the start: the first requests need the processors more. A question that comes sooner does not wait."""
 PATIENCE = 5
 """A question is stopped after so many times its seconds of processor, if it waits and does not compute."""
 DEADLINE_EXIT = -27
@@ -136,6 +138,7 @@ class ThreadWorkers(Workers):
 
     async def run(self, studies: Sequence[str], work: Work, take: Take) -> None:
         """See `Workers`. Work waits until all libraries are loaded: if two threads load them, one may fail."""
+        await self.prepare()
         if self._warming.is_alive():
             await run_sync(self._warming.join)
         running = asyncio.ensure_future(run_sync(self._worked, work, take))
@@ -152,7 +155,8 @@ class ThreadWorkers(Workers):
 
     async def prepare(self) -> None:
         """See `Workers`."""
-        self._warming.start()
+        if self._warming.ident is None:
+            self._warming.start()
 
     async def forget(self, study: str) -> None:
         """See `Workers`."""
@@ -341,10 +345,11 @@ class Computing:
         self._preparing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Let the workers start, without waiting for them."""
+        """Let the workers start soon, without waiting for them."""
         self._preparing = asyncio.create_task(self._prepare())
 
     async def _prepare(self) -> None:
+        await asyncio.sleep(PREPARED_AFTER)
         try:
             await self.workers.prepare()
         except Busy as failure:

@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 from app import __version__, main
 from app.__main__ import cli
 from app.api import server as serving
+from app.http.rooms import Room
 from app.http.routing import Operation
 from app.secret_file import beside
 from app.settings import Settings
@@ -526,9 +527,14 @@ def test_a_scrub_that_was_kept_from_happening_is_done_later(monkeypatch, locked)
     assert reluctant.calls == 4
 
 
+def routes_of_rooms() -> list[Operation]:
+    rooms = [each for each in main.create_app(Settings.model_construct()).router.routes if isinstance(each, Room)]
+    return [route for room in rooms for route in room._load()]
+
+
 def test_every_room_declares_operations_whose_signatures_are_read_in_one_thread_at_a_time(monkeypatch):
     """FastAPI reads them under filters of warnings that all threads share: at the first requests it would be a race."""
-    routes = main._all_routes()
+    routes = routes_of_rooms()
     assert [route for route in routes if not isinstance(route, Operation)] == []
     monkeypatch.setattr(routing._IncludedRouter, "_build_effective_context", lambda *_: pytest.fail("read again"))
     assert len(list(routing.iter_route_contexts(routes))) > 100
@@ -554,7 +560,7 @@ def test_the_garbage_collector_does_not_look_at_each_timeline(monkeypatch, sqlit
 
 
 def test_a_look_at_the_end_of_an_address_finds_the_same_operations():
-    for route in main._all_routes():
+    for route in routes_of_rooms():
         own = re.sub(r"\{[^}]*\}", "x", route.path)
         for method in (min(route.methods), "QUERY"):
             for address in (own, f"{own}-", f"{own}/", own.rpartition("/")[0] or "/", "/", ""):
