@@ -102,6 +102,8 @@ def _number(value: float | None) -> str:
 
 WIDTH, LEFT, BAR, TOP = 960, 330, 30, 56
 """The picture: its width, where bars begin, the height of a row, and of the head."""
+OF_A_NUMBER = 45
+"""The width of a number beside a bar, with its distance."""
 
 
 def picture(rows: Iterable[Row]) -> str:
@@ -133,9 +135,11 @@ def picture(rows: Iterable[Row]) -> str:
         colour = "#1b6e8c" if row.asked is None or ratio >= row.asked else "#b3541e"
         parts.append(f'<text x="10" y="{y + 20}">{escape(row.name)}</text>')
         parts.append(f'<rect x="{begin}" y="{y + 7}" width="{round(end - begin, 1)}" height="16" fill="{colour}"/>')
-        parts.append(f'<text x="{end + 6}" y="{y + 20}">{_number(ratio)}</text>')
+        tick = x(row.asked) if row.asked else end
+        beside = tick if end < tick < end + OF_A_NUMBER else end
+        parts.append(f'<text x="{beside + 6}" y="{y + 20}">{_number(ratio)}</text>')
         if row.asked:
-            parts.append(f'<path d="M{x(row.asked)} {y + 3}V{y + 27}" stroke="#000" stroke-width="2"/>')
+            parts.append(f'<path d="M{tick} {y + 3}V{y + 27}" stroke="#000" stroke-width="2"/>')
     return "\n".join((*parts, "</svg>", ""))
 
 
