@@ -12,7 +12,6 @@ from hypothesis import settings
 from sqlalchemy import make_url
 from starlette.testclient import TestClient
 
-from tests import one_step
 from tests.postgres import WHEEL, bundled_binaries, fresh_database, running_server
 from tests.repetition import PROFILE
 from tests.tables import with_tables
@@ -32,7 +31,6 @@ os.environ.setdefault("MYORESPONSE_COMPUTE_WORKERS", "0")
 
 # A test client is a program on this machine, unless a test says otherwise.
 TestClient.__init__ = partialmethod(TestClient.__init__, client=("127.0.0.1", 50_000))
-one_step.install()
 
 # Thousands of commits wait for the disk, though none has to outlive the session: the files of the tests are in memory
 # where there is room for them. The 64 MB that a container has by default are not enough.
