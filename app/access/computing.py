@@ -27,7 +27,7 @@ from app.settings import Settings
 from app.store.engine import Database
 
 PREPARED_AFTER = 3.0
-"""Seconds after the start: the first requests need the processors more. A question that comes sooner does not wait."""
+"""Seconds after the start: the first requests need the processors more. A question that comes sooner starts workers."""
 PATIENCE = 5
 """A question is stopped after so many times its seconds of processor, if it waits and does not compute."""
 DEADLINE_EXIT = -27
