@@ -24,6 +24,7 @@ class Wire(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._answered: asyncio.Future[None] | None = None
         self._body = b""
+        self._stays_open = True
         self.closed = False
 
     @classmethod
@@ -41,7 +42,7 @@ class Wire(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status >= 300:
             raise ConnectionError(f"{sent[:200]!r}: {status} {self._body[:500]!r}")
-        if not self._parser.should_keep_alive():
+        if not self._stays_open:
             self.close()
         return status
 
@@ -60,6 +61,7 @@ class Wire(asyncio.Protocol):
         self._body += body[:500]
 
     def on_message_complete(self) -> None:
+        self._stays_open = self._parser.should_keep_alive()  # only here the parser knows
         self._answered.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -96,15 +96,17 @@ def test_a_peer_that_ends_stops_the_command():
 
 @contextmanager
 def answering(status: int, *, kept: bool):
-    """A server that answers everything with this status, and then closes the connection or not; and its requests."""
-    asked: list[str] = []
+    """A server that answers everything with this status, and then closes the connection or not; and its requests, each
+    with the port that its client has.
+    """
+    asked: list[tuple[str, int]] = []
 
     class Answering(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # the answer is sent at once
 
         def do_GET(self):
-            asked.append(self.path)
+            asked.append((self.path, self.client_address[1]))
             self.send_response(status)
             self.send_header("Content-Length", "2")
             if not kept:
@@ -124,11 +126,12 @@ def answering(status: int, *, kept: bool):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_clients_ask_again_until_it_is_time_and_every_answer_is_counted(kept):
+def test_clients_ask_again_on_their_connection_until_it_is_time_and_every_answer_is_counted(kept):
     with answering(200, kept=kept) as (port, asked):
         addresses = iter([request("GET", f"/{number}") for number in range(100_000)])
         load = loaded(port, 0.5, reads=[addresses])["reads"]
-    assert len(load.latencies) == len(asked) == len(set(asked)) > 1
+    assert len(load.latencies) == len(asked) == len({path for path, _ in asked}) > 1
+    assert len({client for _, client in asked}) == (1 if kept else len(asked))
     assert load.seconds >= 0.5
 
 
