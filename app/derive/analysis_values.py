@@ -17,7 +17,7 @@ from app.derive.exposure import Exposure
 from app.derive.per_patient import pick, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.parts import Analogue, Scale
-from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Events, Floats, Ints, Labs
+from app.timeline.cohort import COMPARATORS, NO_TIME, Assessments, Bools, Cohort, Events, Floats, Ints, Labs, order_by
 from app.timeline.vocabulary import ASSESSMENT_CODES, INSTRUMENTS
 
 Order = tuple[Ints | Floats, ...]
@@ -98,10 +98,11 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues
     """
     labs = cohort.labs.of(code)
 
-    def preference(shared: Labs, before: Bools) -> Order:
-        limit = np.where(np.isnan(shared.upper_limit), np.inf, shared.upper_limit)
-        worst = np.where(before, -shared.value, shared.value)
-        return shared.comparator, -limit, worst, shared.issued, shared.instant
+    def preference(labs: Labs, shared: Ints, before: Bools) -> Order:
+        value, limit = labs.value[shared], labs.upper_limit[shared]
+        lowest = np.where(np.isnan(limit), -np.inf, -limit)
+        worst = np.where(before, -value, value)
+        return labs.comparator[shared], lowest, worst, labs.issued[shared], labs.instant[shared]
 
     flags: Counter[FlagCode] = Counter()
     row, day = _one_a_day(labs, cohort, exposure, preference, flags)
@@ -125,9 +126,10 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
     fitting = np.flatnonzero(~mismatch)
     scores = scores.where(fitting)
 
-    def preference(shared: Assessments, before: Bools) -> Order:
-        worst = np.where(before == (scale.better == "higher"), shared.score, -shared.score)
-        return worst, shared.issued, shared.instant
+    def preference(scores: Assessments, shared: Ints, before: Bools) -> Order:
+        score = scores.score[shared]
+        worst = np.where(before == (scale.better == "higher"), score, -score)
+        return worst, scores.issued[shared], scores.instant[shared]
 
     row, day = _one_a_day(scores, cohort, exposure, preference, flags)
     nothing, exact = np.full(len(row), np.nan), np.zeros(len(row), dtype=np.int64)
@@ -180,14 +182,15 @@ def _one_a_day(
     table: Measurements,
     cohort: Cohort,
     exposure: Exposure,
-    preference: Callable[[Measurements, Bools], Order],
+    preference: Callable[[Measurements, Ints, Bools], Order],
     flags: Counter[FlagCode],
 ) -> tuple[Ints, Ints]:
     """The usable row of each patient and day that is last in the order of `preference` (least significant column
     first), and its day from day 0.
 
-    `preference` gets the rows that share their day with another one, and whether each lies on or before day 0. The
-    rows of a cohort are sorted by patient and day, so only these need sorting.
+    `preference` gets some rows of the table, the places of those among them that share their day with another one, and
+    whether each of these lies on or before day 0. The rows of a cohort are sorted by patient and day, so only these
+    need sorting.
     """
     rows, days = np.empty(len(table), dtype=np.int64), np.empty(len(table), dtype=np.int64)
     size = 0
@@ -199,8 +202,8 @@ def _one_a_day(
         chosen = _usable(part, day, last_day, exposure, flags)
         flags[FlagCode.UTC_DAY] += 0 if cohort.zoned else int(np.count_nonzero(part.utc & chosen))
         among = np.flatnonzero(_share_day(patient, day) & chosen)
-        columns: Order = preference(part.where(among), day[among] <= 0)
-        order = among[np.lexsort((*columns, day[among], patient[among]))]
+        columns: Order = preference(part, among, day[among] <= 0)
+        order = among[order_by((*columns, day[among], patient[among]))]
         last = np.ones(len(order), dtype=np.bool_)
         last[:-1] = (patient[order[1:]] != patient[order[:-1]]) | (day[order[1:]] != day[order[:-1]])
         flags[FlagCode.DUPLICATE_DRAW] += int(np.count_nonzero(~last))

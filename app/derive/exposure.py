@@ -9,7 +9,7 @@ from app.derive.ordered_drugs import counted_drugs
 from app.derive.per_patient import any_where, count_where, first_where, pick_int
 from app.derive.reasons import FlagCode
 from app.protocol.model import Treatment
-from app.timeline.cohort import NO_TIME, Bools, Cohort, Infusions, Ints, Words
+from app.timeline.cohort import NO_TIME, Bools, Cohort, Infusions, Ints, Words, order_by
 from app.timeline.drugs import drug_key
 
 
@@ -137,7 +137,7 @@ def _course_numbers(given: Infusions, product: Ints, gap: int) -> tuple[Ints, Bo
 
     Infusions are in order of time, so the first infusion of a course is the first of its rows too.
     """
-    order = np.lexsort((given.day, product, given.patient))
+    order = order_by((given.day, product, given.patient))
     patient, kind, day = given.patient[order], product[order], given.day[order]
     same = (patient[1:] == patient[:-1]) & (kind[1:] == kind[:-1])
     new = np.concatenate([[True], ~same | (day[1:] - day[:-1] > gap)]) if len(order) else np.zeros(0, dtype=np.bool_)

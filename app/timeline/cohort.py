@@ -153,7 +153,7 @@ class Table:
             columns["day"] = _zoned(columns["day"], columns["instant"], zone)
         keys = [columns[field.name] for field in sorted(declared, key=lambda field: -field.read.sort)]
         differing = [_rank(key) if key.dtype == np.object_ else key for key in keys if (key != key[:1]).any()]
-        order = _order_by([*(() if rank is None else (rank,)), *differing, columns["patient"]])
+        order = order_by([*(() if rank is None else (rank,)), *differing, columns["patient"]])
         return cls(**columns).where(order), order
 
     def where(self, keep: Bools | Ints) -> Self:
@@ -366,9 +366,8 @@ class Cohort:
     @cached_property
     def death_day(self) -> Ints:
         """The day of each patient's death; `NO_TIME` for none."""
-        ended = ((row.ended_reason, row.ended_day) for row in self.patients)
-        days = [day if reason == "died" and day is not None else NO_TIME for reason, day in ended]
-        return np.array(days, dtype=np.int64)
+        died = [row.ended_day if row.ended_reason == "died" else None for row in self.patients]
+        return np.array([NO_TIME if day is None else day for day in died], dtype=np.int64)
 
     def know_death_day(self, days: Ints) -> None:
         """Take the day of each patient's death from where it is known."""
@@ -562,7 +561,7 @@ def _zoned(day: Ints, instant: Ints, zone: ZoneInfo) -> Ints:
     return zoned
 
 
-def _order_by(keys: Sequence[NDArray[Any]]) -> Ints:
+def order_by(keys: Sequence[NDArray[Any]]) -> Ints:
     """The order of rows by these keys, the last key first; rows that are in order already are not sorted."""
     tied = np.ones(max(len(keys[-1]) - 1, 0), dtype=np.bool_)
     for key in reversed(keys):
