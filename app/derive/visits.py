@@ -30,6 +30,7 @@ def visit_rows(records: AnalysisValues, visits: Visits, oldest_days: int | None)
     A value older than `oldest_days` is no baseline, but may serve a week.
     """
     weeks = (0, *visits.weeks)
+    targets = 7 * np.array(weeks)
     rows = np.full((len(weeks), records.size), NONE, dtype=np.int64)
     first, place_of_day = _windows(visits)
     for chunk in chunks(records.patient, records.size):
@@ -38,8 +39,8 @@ def visit_rows(records: AnalysisValues, visits: Visits, oldest_days: int | None)
         place = place_of_day.take(mine.day - first, mode="clip")
         place[base[base != NONE]] = 0
         inside = np.flatnonzero(place != 0)
-        place, patient, day = place[inside], mine.patient[inside], mine.day[inside]
-        chosen = _nearest(patient, place, np.abs(day - 7 * np.array(weeks)[place]))
+        place, patient = place[inside], mine.patient[inside]
+        chosen = _nearest(patient, place, mine.day[inside], targets)
         rows[0, chunk.patients] = np.where(base == NONE, NONE, base + chunk.rows.start)
         rows[place[chosen], patient[chosen] + chunk.patients.start] = inside[chosen] + chunk.rows.start
     return dict(zip(weeks, rows, strict=True))
@@ -57,15 +58,18 @@ def _windows(visits: Visits) -> tuple[int, Ints]:
     return first, places
 
 
-def _nearest(patient: Ints, place: Ints, distance: Ints) -> Bools:
-    """Whether each row is the nearest of its patient and window; of two equally near, the later is.
+def _nearest(patient: Ints, place: Ints, day: Ints, targets: Ints) -> Bools:
+    """Whether each row is the nearest of its patient and window to the target day of its place; of two equally near,
+    the later is.
 
     Rows are in order of days, no two of a patient on one day. So the distances in a window fall and then rise, and a
     row is the nearest if neither neighbour is nearer.
     """
     shared = np.flatnonzero((place[1:] == place[:-1]) & (patient[1:] == patient[:-1]))
+    target = targets[place[shared]]
+    first_is_nearer = np.abs(day[shared] - target) < np.abs(day[shared + 1] - target)
     nearest = np.ones(len(place), dtype=np.bool_)
-    nearest[np.where(distance[shared] < distance[shared + 1], shared + 1, shared)] = False
+    nearest[np.where(first_is_nearer, shared + 1, shared)] = False
     return nearest
 
 
