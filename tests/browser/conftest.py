@@ -1,4 +1,4 @@
-"""The pages in the system's Chromium: one service, one browser and its windows for all tests of a process.
+"""The pages in the system's Chromium: one service, one browser and its windows for tests in a row.
 
 A test that opens a page fails if the console shows an error, if a request leaves the machine, or if a dialog opens.
 Where there is no Chromium, the tests are skipped and say so.
@@ -78,16 +78,16 @@ class Windows:
             self.faults.append(sent.url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """Chromium without a screen."""
+    """Chromium without a screen. While it is there, an event loop runs in this thread: other tests could begin none."""
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def windows(site: Process, browser: Any) -> Windows:
     """The windows of all tests."""
     return Windows(browser, f"http://127.0.0.1:{site.port}")

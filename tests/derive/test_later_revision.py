@@ -70,6 +70,8 @@ def values(derived, name=""):
     elif isinstance(derived, dict):
         for key, value in derived.items():
             yield from values(value, str(key))
+    elif isinstance(derived, frozenset):  # equal sets may be printed in another order
+        yield name, sorted(derived)
     else:
         yield name, derived
 
