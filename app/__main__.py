@@ -67,19 +67,19 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the API until stopped. Open requests are finished first."""
-    settings = read_settings(host=host, port=port, workers=workers)
+    from app.readers.gc_pause import gc_paused
 
-    with database_of(settings) as database:
-        if settings.asks_for_keys and not settings.token_issuer:
-            print_first_key(database)
+    with gc_paused():  # what is loaded stays
+        settings = read_settings(host=host, port=port, workers=workers)
+        with database_of(settings) as database:
+            if settings.asks_for_keys and not settings.token_issuer:
+                print_first_key(database)
 
     if settings.workers > 1:
         serve_with_workers(settings)
         return
 
-    from app.readers.gc_pause import gc_paused
-
-    with gc_paused():  # what is loaded stays
+    with gc_paused():
         from app.api import server
         from app.main import create_app
 

@@ -39,10 +39,14 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+gc.disable()  # until all tests are collected: what is loaded stays
+
+
 def pytest_collection_finish() -> None:
     """Let the garbage collector ignore what is loaded now and stays. A tenth of the time went into visiting it."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -8,17 +8,20 @@ import os
 import sys
 from typing import Any
 
+from app.readers.gc_pause import gc_paused
+
 # NumPy reads this when it is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from app.access import kept_cohorts, study_answers, worker_process
-from app.access.warming import warm
-from app.store import segments
+with gc_paused():  # what is loaded stays
+    from app.access import kept_cohorts, study_answers, worker_process
+    from app.access.warming import warm
+    from app.store import segments
 
-# pandas loads pyarrow if it finds it: 35 MB that only Parquet needs, and a thread.
-_modules: dict[str, Any] = sys.modules
-_modules["pyarrow"] = None
-warm()
-del _modules["pyarrow"]
+    # pandas loads pyarrow if it finds it: 35 MB that only Parquet needs, and a thread.
+    _modules: dict[str, Any] = sys.modules
+    _modules["pyarrow"] = None
+    warm()
+    del _modules["pyarrow"]
 
 __all__ = ["kept_cohorts", "segments", "study_answers", "worker_process"]
