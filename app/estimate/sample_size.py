@@ -190,9 +190,9 @@ def _power(n: int, effect: float, alpha: float) -> float:
 
     shift, critical = effect * math.sqrt(n), -float(stdtrit(n - 1, alpha / 2))
     upper = float(nctdtr(n - 1, shift, critical))
-    lower = float(nctdtr(n - 1, -shift, critical))  # P(T < -c) with shift d is P(T > c) with shift -d
     if not math.isfinite(upper):
         return float(chdtr(n - 1, (n - 1) * (shift / critical) ** 2))
+    lower = float(nctdtr(n - 1, -shift, critical))  # P(T < -c) with shift d is P(T > c) with shift -d
     return 1 - upper + (1 - lower if math.isfinite(lower) else 0.0)
 
 
