@@ -26,7 +26,7 @@ from app.store.verification import EXEMPT, verify_database
 from app.timeline.receipts import Disposition, ReceiptLine, SentFact
 from tests.api import fhir_bodies
 from tests.api.examples import timeline
-from tests.releases.studies import demonstration, feeds, fhir_resources, sent, trial
+from tests.releases.studies import feeds, fhir_resources, sent, trial
 from tests.store import posts
 from tests.store.posts import history
 from tests.tables import with_tables
@@ -53,7 +53,6 @@ def _filled(url: str, folder: Path) -> Iterator[Database]:
     )
     with_tables(url)
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
-        demonstration(client)
         feeds(client, "hospital", identifiers="medical_record")
         fhir_resources(client)
         trial(client)
@@ -69,7 +68,7 @@ def _filled(url: str, folder: Path) -> Iterator[Database]:
 def _fill_more(client: Any) -> None:
     """Erased persons, one of them with a client id and one stored again, and a worklist whose items ended."""
     keys = ApiKeys(client.app_state["app_state"].database)
-    first = keys.create("ward", [Scope.READ], ["demo"], now=1, expires_at=2**60)
+    first = keys.create("ward", [Scope.READ], ["trial"], now=1, expires_at=2**60)
     keys.rotate(first.stored.prefix, now=2, overlap=1_000_000)
     keys.revoke(keys.create("nobody", ALL_SCOPES, now=3).stored.prefix, 4)
     facade = fhir_bodies.Facade(client, "more", identifiers="pseudonyms", authorities=[fhir_bodies.HOSPITAL])
@@ -77,6 +76,12 @@ def _fill_more(client: Any) -> None:
     home = "/v1/studies/more"
     for patient in [each["patient"]["id"] for each in client.get(f"{home}/patients").json()["items"]]:
         sent(client.delete(f"{home}/patients/{patient}?erase=true"))
+    sent(client.put("/v1/studies/brief", json={"name": "Brief", "protocol": "seed-2008"}))
+    for patient in ("R1", "R2"):  # the last revision begins a patient
+        scores = [{"code": "MMT", "time": "2005-03-16", "score": 62, "scale_max": 100}]
+        doses = [{"time": "2005-04-11", "product": "IVIG", "course": 1}]
+        document = timeline(patient, assessments=scores, infusions=doses)
+        sent(client.put(f"/v1/studies/brief/patients/{patient}", json=document))
     database = client.app_state["app_state"].database
     ApiKeys(database).create("lab", ALL_SCOPES, ["more"], now=posts.now())
     with database.writing() as connection:
@@ -196,7 +201,7 @@ def test_each_row_that_is_deleted_is_missed(filled: Database, table: Table):
 def test_an_end_that_is_cut_whole_is_known_outside_the_database_alone(filled: Database):
     with filled._writer.connect() as connection, connection.begin() as transaction:
         tamper(connection)
-        key = connection.execute(select(studies.c.key).where(studies.c.id == "demo")).scalar_one()
+        key = connection.execute(select(studies.c.key).where(studies.c.id == "brief")).scalar_one()
         last = select(func.max(metadata.tables["revisions"].c.number)).where(
             metadata.tables["revisions"].c.study == key
         )
