@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -29,21 +30,45 @@ from tests.trust.backup import manifest_of
 @pytest.fixture(autouse=True)
 def programs(monkeypatch, tmp_path):
     """pg_dump and pg_restore of the wheel, and one secret file for all databases of a test."""
+    use_folder(monkeypatch, tmp_path)
+
+
+def use_folder(monkeypatch, folder):
     binaries = bundled_binaries()
     if binaries is not None:
         monkeypatch.setenv("PATH", f"{binaries / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("MYORESPONSE_SECRET_FILE", str(tmp_path / "secret"))
-    monkeypatch.setenv("MYORESPONSE_HEADS_FILE", str(tmp_path / "heads"))
+    monkeypatch.setenv("MYORESPONSE_SECRET_FILE", str(folder / "secret"))
+    monkeypatch.setenv("MYORESPONSE_HEADS_FILE", str(folder / "heads"))
 
 
 @pytest.fixture
-def empty_url(database_url, request, tmp_path):
+def empty_url(migrated_url, request, tmp_path):
     """Another empty database on the same engine."""
-    if database_url.startswith("sqlite"):
+    if migrated_url.startswith("sqlite"):
         yield f"sqlite:///{tmp_path / 'restored.db'}"
         return
     with fresh_database(request.getfixturevalue("postgres_server_url")) as url:
         yield url
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def backed_up(request, tmp_path_factory):
+    """The folder with a backup and its secret file, and the URL of a database that stays empty in all tests.
+
+    Nothing is changed in the folder: each test copies what it harms.
+    """
+    folder = tmp_path_factory.mktemp("backed-up")
+    with ExitStack() as stack:
+        patched = stack.enter_context(pytest.MonkeyPatch.context())
+        use_folder(patched, folder)
+        urls = [f"sqlite:///{folder / name}" for name in ("x.db", "restored.db")]
+        if request.param != "sqlite":
+            server = request.getfixturevalue("postgres_server_url")
+            urls = [stack.enter_context(fresh_database(server)) for _ in urls]
+        filled(with_tables(urls[0]))
+        assert command("backup", folder / "b.zip", url=urls[0]).exit_code == 0
+        patched.undo()
+        yield folder, urls[1]
 
 
 def command(*arguments: object, url: str, **settings: str):
@@ -57,17 +82,16 @@ def service(url: str) -> TestClient:
 
 
 def filled(url: str) -> str:
-    with_tables(url)
     assert command("demo", url=url).exit_code == 0
     return url
 
 
-def test_a_backup_says_what_it_is_and_is_for_its_owner_only(database_url, tmp_path):
-    filled(database_url)
-    with service(database_url):
+def test_a_backup_says_what_it_is_and_is_for_its_owner_only(migrated_url, tmp_path):
+    filled(migrated_url)
+    with service(migrated_url):
         pass  # the first start makes the secret file
     file = tmp_path / "b.zip"
-    made = command("backup", file, url=database_url)
+    made = command("backup", file, url=migrated_url)
     assert made.exit_code == 0, made.output
     assert made.output.startswith(f"{file}: 1 studies, ")
     assert file.stat().st_mode & 0o777 == 0o600
@@ -81,11 +105,11 @@ def test_a_backup_says_what_it_is_and_is_for_its_owner_only(database_url, tmp_pa
     assert bytes.fromhex(secret) not in text
 
 
-def test_a_backup_replaces_no_file(database_url, tmp_path):
-    filled(database_url)
+def test_a_backup_replaces_no_file(migrated_url, tmp_path):
+    filled(migrated_url)
     file = tmp_path / "b.zip"
     file.write_text("mine")
-    ended = command("backup", file, url=database_url)
+    ended = command("backup", file, url=migrated_url)
     assert (ended.exit_code, ended.stderr) == (
         2,
         f"No backup was made: {file} exists already, and a backup never replaces a file.\n",
@@ -93,14 +117,14 @@ def test_a_backup_replaces_no_file(database_url, tmp_path):
     assert file.read_text() == "mine"
 
 
-def test_a_backup_that_cannot_be_written_leaves_no_part_of_it(database_url, tmp_path, monkeypatch):
-    filled(database_url)
+def test_a_backup_that_cannot_be_written_leaves_no_part_of_it(migrated_url, tmp_path, monkeypatch):
+    filled(migrated_url)
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "_add", full)
-    ended = command("backup", tmp_path / "b.zip", url=database_url)
+    ended = command("backup", tmp_path / "b.zip", url=migrated_url)
     assert (ended.exit_code, ended.stderr) == (
         2,
         f"No backup was made: {tmp_path / 'b.zip'} cannot be written: No space left on device.\n",
@@ -108,8 +132,8 @@ def test_a_backup_that_cannot_be_written_leaves_no_part_of_it(database_url, tmp_
     assert [path.name for path in tmp_path.iterdir() if "b.zip" in path.name] == []
 
 
-def test_what_killed_backups_left_is_removed_and_not_what_is_being_written(database_url, tmp_path):
-    filled(database_url)
+def test_what_killed_backups_left_is_removed_and_not_what_is_being_written(migrated_url, tmp_path):
+    filled(migrated_url)
     left = [tmp_path / name for name in ("b.zip.0123abcd.part", "b.zip.0123abcd.part.copy", "b.zip.89abcdef.part")]
     others = [tmp_path / name for name in ("b.zip.part", "c.zip.0123abcd.part", "xb.zip")]
     running = tmp_path / "b.zip.aaaaaaaa.part"
@@ -117,7 +141,7 @@ def test_what_killed_backups_left_is_removed_and_not_what_is_being_written(datab
         path.write_bytes(b"a part")
     with running.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert command("backup", tmp_path / "b.zip", url=database_url).exit_code == 0
+        assert command("backup", tmp_path / "b.zip", url=migrated_url).exit_code == 0
     assert [path.exists() for path in left] == [False] * 3
     assert [path.exists() for path in (*others, running)] == [True] * 4
 
@@ -201,12 +225,11 @@ def with_manifest(**fields: object):
     ],
     ids=lambda each: getattr(each, "__name__", None),
 )
-def test_a_backup_that_cannot_be_used_is_refused_in_a_line_and_nothing_is_written(
-    database_url, empty_url, tmp_path, harm, why
-):
-    filled(database_url)
+def test_a_backup_that_cannot_be_used_is_refused_in_a_line_and_nothing_is_written(backed_up, tmp_path, harm, why):
+    folder, empty_url = backed_up
+    for name in ("secret", "heads", "b.zip"):
+        shutil.copy(folder / name, tmp_path)
     file = tmp_path / "b.zip"
-    assert command("backup", file, url=database_url).exit_code == 0
     harm(file)
     ended = command("restore", file, url=empty_url)
     assert (ended.exit_code, ended.stdout) == (2, ""), ended.output
@@ -216,19 +239,19 @@ def test_a_backup_that_cannot_be_used_is_refused_in_a_line_and_nothing_is_writte
     assert is_empty(empty_url)
 
 
-def test_a_backup_is_not_restored_over_data(database_url, tmp_path):
-    filled(database_url)
+def test_a_backup_is_not_restored_over_data(migrated_url, tmp_path):
+    filled(migrated_url)
     file = tmp_path / "b.zip"
-    assert command("backup", file, url=database_url).exit_code == 0
-    ended = command("restore", file, url=database_url)
+    assert command("backup", file, url=migrated_url).exit_code == 0
+    ended = command("restore", file, url=migrated_url)
     assert ended.exit_code == 2
     assert "is not empty" in ended.stderr
-    with service(database_url) as client:
+    with service(migrated_url) as client:
         assert client.get("/v1/studies/demo").json()["revision"] == 16
 
 
 def test_a_backup_of_one_engine_is_not_restored_on_the_other(tmp_path):
-    url = filled(f"sqlite:///{tmp_path / 'x.db'}")
+    url = filled(with_tables(f"sqlite:///{tmp_path / 'x.db'}"))
     assert command("backup", tmp_path / "b.zip", url=url).exit_code == 0
     ended = command("restore", tmp_path / "b.zip", url="postgresql://nobody@127.0.0.1:1/x")
     assert ended.exit_code == 2
@@ -237,7 +260,7 @@ def test_a_backup_of_one_engine_is_not_restored_on_the_other(tmp_path):
 
 def test_the_backup_of_an_earlier_release_is_restored_and_then_migrated(tmp_path):
     url, target = f"sqlite:///{tmp_path / 'x.db'}", f"sqlite:///{tmp_path / 'y.db'}"
-    filled(url)
+    filled(with_tables(url))
     assert command("backup", tmp_path / "b.zip", url=url).exit_code == 0
     changed(tmp_path / "b.zip", tables="0004")
     ended = command("restore", tmp_path / "b.zip", url=target)
@@ -247,7 +270,7 @@ def test_the_backup_of_an_earlier_release_is_restored_and_then_migrated(tmp_path
 
 def test_a_ledger_that_was_broken_before_the_backup_is_restored_and_named(tmp_path):
     url, target = f"sqlite:///{tmp_path / 'x.db'}", f"sqlite:///{tmp_path / 'y.db'}"
-    filled(url)
+    filled(with_tables(url))
     with sqlite3.connect(tmp_path / "x.db") as database:
         names = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
         for (name,) in names:
@@ -259,11 +282,11 @@ def test_a_ledger_that_was_broken_before_the_backup_is_restored_and_named(tmp_pa
     assert "study demo: revision " in ended.output
 
 
-def test_what_was_noted_outside_after_the_backup_is_named_and_is_no_fault(database_url, empty_url, tmp_path):
-    filled(database_url)
+def test_what_was_noted_outside_after_the_backup_is_named_and_is_no_fault(migrated_url, empty_url, tmp_path):
+    filled(migrated_url)
     file = tmp_path / "b.zip"
-    assert command("backup", file, url=database_url).exit_code == 0
-    with service(database_url) as client:
+    assert command("backup", file, url=migrated_url).exit_code == 0
+    with service(migrated_url) as client:
         assert client.put("/v1/studies/demo/patients/LATER", json=timeline("LATER")).status_code == 201
     ended = command("restore", file, url=empty_url)
     assert ended.exit_code == 0, ended.output
@@ -272,11 +295,11 @@ def test_what_was_noted_outside_after_the_backup_is_named_and_is_no_fault(databa
     assert "Every ledger is whole" in ended.output
 
 
-def test_who_was_erased_after_the_backup_is_named_after_its_restore_and_erased_again(database_url, empty_url, tmp_path):
-    filled(database_url)
+def test_who_was_erased_after_the_backup_is_named_after_its_restore_and_erased_again(migrated_url, empty_url, tmp_path):
+    filled(migrated_url)
     file, home = tmp_path / "b.zip", "/v1/studies/demo/patients"
     unreadable = "patient,time,code,value,unit,upper_limit\nASIDE,2005-03-16,CK,?,U/L,163\n"
-    with service(database_url) as client:
+    with service(migrated_url) as client:
         known = {"name": "Demo", "protocol": "seed-2008", "identifiers": "pseudonyms"}
         assert client.put("/v1/studies/demo", json=known).status_code == 200
         for name in ("BEFORE", "SINCE", "BACK"):
@@ -285,7 +308,7 @@ def test_who_was_erased_after_the_backup_is_named_after_its_restore_and_erased_a
         assert sent.status_code == 422, "it is set aside, and nothing else was sent"
         assert client.delete(f"{home}/BEFORE?erase=true").status_code == 204
         assert client.put(f"{home}/BEFORE?readmit=true", json=timeline("BEFORE")).status_code == 201
-        assert command("backup", file, url=database_url).exit_code == 0
+        assert command("backup", file, url=migrated_url).exit_code == 0
         for name in ("SINCE", "BACK", "ASIDE"):
             assert client.delete(f"{home}/{name}?erase=true").status_code == 204, name
         assert client.put(f"{home}/BACK?readmit=true", json=timeline("BACK")).status_code == 201
@@ -293,7 +316,7 @@ def test_who_was_erased_after_the_backup_is_named_after_its_restore_and_erased_a
     assert len(listed.splitlines()) == 4
     assert not any(name in listed for name in ("BEFORE", "SINCE", "BACK", "ASIDE"))
     assert (tmp_path / "heads.erasures").stat().st_mode & 0o777 == 0o600
-    assert command("erase-again", url=database_url).output == "Erased again: 0.\n"
+    assert command("erase-again", url=migrated_url).output == "Erased again: 0.\n"
 
     restored = command("restore", file, url=empty_url)
     assert restored.exit_code == 0, restored.output
@@ -311,9 +334,9 @@ def test_who_was_erased_after_the_backup_is_named_after_its_restore_and_erased_a
 
 
 @pytest.mark.parametrize("missing", ["before the first start", "a line that was cut", "a line of somebody else"])
-def test_the_list_of_erasures_is_completed_at_the_start(database_url, tmp_path, missing):
-    filled(database_url)
-    with service(database_url) as client:
+def test_the_list_of_erasures_is_completed_at_the_start(migrated_url, tmp_path, missing):
+    filled(migrated_url)
+    with service(migrated_url) as client:
         client.put("/v1/studies/demo/patients/P9", json=timeline("P9"))
         assert client.delete("/v1/studies/demo/patients/P9?erase=true").status_code == 204
     file = tmp_path / "heads.erasures"
@@ -321,13 +344,13 @@ def test_the_list_of_erasures_is_completed_at_the_start(database_url, tmp_path, 
     file.unlink()
     if missing != "before the first start":
         file.write_bytes(whole[:-9] + b"\n" if missing == "a line that was cut" else whole.replace(b"demo", b"omed"))
-    assert command("erase-again", url=database_url).exit_code == 0
+    assert command("erase-again", url=migrated_url).exit_code == 0
     assert file.read_bytes().splitlines()[-1:] == whole.splitlines()
 
 
-def test_a_backup_and_a_restore_are_in_the_audit(database_url, empty_url, tmp_path):
-    filled(database_url)
-    assert command("backup", tmp_path / "b.zip", url=database_url).exit_code == 0
+def test_a_backup_and_a_restore_are_in_the_audit(migrated_url, empty_url, tmp_path):
+    filled(migrated_url)
+    assert command("backup", tmp_path / "b.zip", url=migrated_url).exit_code == 0
     assert command("restore", tmp_path / "b.zip", url=empty_url).exit_code == 0
     with service(empty_url) as client:
         rows = [row for row in client.get("/v1/audit").json()["items"] if row["study"] is None]
@@ -338,18 +361,18 @@ def test_a_backup_and_a_restore_are_in_the_audit(database_url, empty_url, tmp_pa
 
 
 @pytest.mark.postgresql
-def test_programs_that_are_missing_or_older_than_the_server_are_named(postgres_url, tmp_path, monkeypatch):
-    filled(postgres_url)
+def test_programs_that_are_missing_or_older_than_the_server_are_named(migrated_postgres_url, tmp_path, monkeypatch):
+    filled(migrated_postgres_url)
     old = tmp_path / "bin" / "pg_dump"
     old.parent.mkdir()
     old.write_text("#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")
     old.chmod(0o755)
     monkeypatch.setenv("PATH", f"{old.parent}{os.pathsep}{Path(shutil.which('sh')).parent}")
-    ended = command("backup", tmp_path / "b.zip", url=postgres_url)
+    ended = command("backup", tmp_path / "b.zip", url=migrated_postgres_url)
     assert ended.exit_code == 2
     assert "pg_dump is older than the server; install that of version" in ended.stderr
     monkeypatch.setenv("PATH", str(tmp_path))
-    ended = command("backup", tmp_path / "b.zip", url=postgres_url)
+    ended = command("backup", tmp_path / "b.zip", url=migrated_postgres_url)
     assert ended.exit_code == 2
     assert "pg_dump is not installed" in ended.stderr
     assert not (tmp_path / "b.zip").exists()
