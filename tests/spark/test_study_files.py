@@ -62,6 +62,14 @@ def files(tmp_path, cohort):
     return tmp_path / "files"
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The report of the files as they were written."""
+    place = tmp_path_factory.mktemp("whole") / "files"
+    write(place, demonstration(), SEED_2008)
+    return report_here(str(place))
+
+
 def test_the_report_of_the_files_is_that_of_the_service(database_url, tmp_path):
     with service(database_url) as client:
         load_demo(client)
@@ -82,8 +90,8 @@ def test_the_report_of_the_files_is_that_of_the_service(database_url, tmp_path):
     assert json.loads(whole)["provenance"]["protocol_id"] == "myositis-2026"
 
 
-def test_an_export_is_found_by_its_url(files):
-    assert report_here(f"file://{files}") == report_here(str(files))
+def test_an_export_is_found_by_its_url(files, whole):
+    assert report_here(f"file://{files}") == whole
 
 
 def test_a_study_without_patients_has_a_report(tmp_path):
@@ -91,8 +99,7 @@ def test_a_study_without_patients_has_a_report(tmp_path):
     assert json.loads(derived(tmp_path / "files", tmp_path / "report.json"))["populations"]["all"] == 0
 
 
-def test_rows_in_any_order_and_files_give_the_same_bytes(files, tmp_path):
-    whole = report_here(str(files))
+def test_rows_in_any_order_and_files_give_the_same_bytes(files, whole):
     parts = sorted(files.glob("*.parquet"))
     table = arrow.concat_tables([parquet.read_table(part) for part in parts])
     rows = list(range(table.num_rows))
@@ -140,8 +147,8 @@ def test_a_changed_value_is_noticed(files):
     assert refused(files) == f"Nothing was done: {name_of(0)} is damaged: its facts are not those that were written."
 
 
-def test_no_flipped_bit_changes_a_figure(files, tmp_path):
-    whole, rng = report_here(str(files)), random.Random(2)
+def test_no_flipped_bit_changes_a_figure(files, whole):
+    rng = random.Random(2)
     content = (files / name_of(0)).read_bytes()
     noticed = 0
     for _ in range(repeats(60)):
