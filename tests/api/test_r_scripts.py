@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import urllib.request
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,35 +68,53 @@ def ask(server, method: str, path: str, body: bytes | None = None, media_type: s
         return answer.status, answer.read()
 
 
-def printed_by_r(home: str, base: str, question: str, query: str) -> dict[str, str]:
-    """What the script prints, by place."""
-    address = f"{base}{home}/analyses/{question}?code=R&{query}"
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=60) as answer:
-        assert answer.headers.get_content_type() == "text/x-r"
-        script = answer.read()
+ALL = """
+for (file in commandArgs(TRUE)) {
+  sink(paste0(file, ".txt"))
+  source(file, local = new.env(), print.eval = TRUE)
+  sink()
+}
+"""
+"""Runs each file as if it were alone, with one start of R and of its packages."""
+
+
+def printed_by_r(server, folder: Path, asked: list[tuple[str, str]]) -> list[dict[str, str]]:
+    """What the script of each study and query prints, by place."""
+    files = [folder / f"{number}.R" for number in range(len(asked))]
+    base = f"http://127.0.0.1:{server.port}"
+    for file, (path, query) in zip(files, asked, strict=True):
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            f"{base}{path}?code=R&{query}", timeout=60
+        ) as answer:
+            assert answer.headers.get_content_type() == "text/x-r"
+            file.write_bytes(answer.read())
     known = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     ran = subprocess.run(
-        [R, "-"], input=script, capture_output=True, env=known | {"MYORESPONSE_URL": base, "no_proxy": "*"}, check=False
-    )
+        [R, "-", *files], input=ALL.encode(), capture_output=True, check=False,
+        env=known | {"MYORESPONSE_URL": base, "no_proxy": "*"},
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stderr.decode()
-    return dict(line.split() for line in ran.stdout.decode().splitlines())
+    return [dict(line.split() for line in Path(f"{file}.txt").read_text().splitlines()) for file in files]
 
 
 def study_without_groups(question: str, answer: Any) -> bool:
     return question == "ck-normal-groups" and all(len(each["groups"]) < 2 for each in answer["results"])
 
 
-def differences(home: str, server, question: str, query: str = "") -> list[str]:
-    base = f"http://127.0.0.1:{server.port}"
-    query = "&".join(filter(None, [OPTIONS.get(question), query]))
-    printed = printed_by_r(home, base, question, query)
-    answer = json.loads(ask(server, "GET", f"{home}/analyses/{question}?{query}")[1])
-    assert printed or study_without_groups(question, answer)
+def differences(server, folder: Path, question: str, asked: list[tuple[str, str]]) -> list[str]:
+    """Where R and the answer differ, for each study and query."""
+    asked = [
+        (f"/v1/studies/{study}/analyses/{question}", "&".join(filter(None, [OPTIONS.get(question), query])))
+        for study, query in asked
+    ]
     found = []
-    for place, value in printed.items():
-        expected = reduce(step, place.strip("/").split("/"), answer)
-        if value != ("null" if expected is None else f"{expected:.8g}"):
-            found.append(f"{place}: R {value}, the answer {expected}")
+    for printed, (path, query) in zip(printed_by_r(server, folder, asked), asked, strict=True):
+        answer = json.loads(ask(server, "GET", f"{path}?{query}")[1])
+        assert printed or study_without_groups(question, answer), path
+        for place, value in printed.items():
+            expected = reduce(step, place.strip("/").split("/"), answer)
+            if value != ("null" if expected is None else f"{expected:.8g}"):
+                found.append(f"{path}?{query} {place}: R {value}, the answer {expected}")
     return found
 
 
@@ -125,25 +144,18 @@ def server(migrated_file, tmp_path_factory):
         yield process
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(R is None, reason="Rscript is not installed")
-@pytest.mark.parametrize("study", ["demo", "many", "one", "none"])
-@pytest.mark.parametrize("question", [name for name in SCRIPTED if name != "improvement-score"])
-def test_r_prints_the_figures_of_the_answer(server, study, question):
-    assert differences(f"/v1/studies/{study}", server, question) == []
+STUDIES = [("demo", ""), ("many", ""), ("one", ""), ("none", "")]
+SCORED = [("scores", ""), ("more-scores", ""), ("bounds", "")]
+OTHER_LEVEL_AND_REVISION = [("demo", "level=0.9&revision=9")]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(R is None, reason="Rscript is not installed")
-@pytest.mark.parametrize("study", ["scores", "more-scores", "bounds"])
-def test_r_computes_the_total_improvement_score(server, study):
-    assert differences(f"/v1/studies/{study}", server, "improvement-score") == []
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(R is None, reason="Rscript is not installed")
-def test_r_follows_the_level_and_the_revision(server):
-    assert differences("/v1/studies/demo", server, "ck-normal-time", "level=0.9&revision=9") == []
+@pytest.mark.parametrize("question", SCRIPTED)
+def test_r_prints_the_figures_of_the_answer_to_each_study(server, tmp_path, question):
+    asked = SCORED if question == "improvement-score" else STUDIES
+    asked = asked + OTHER_LEVEL_AND_REVISION if question == "ck-normal-time" else asked
+    assert differences(server, tmp_path, question, asked) == []
 
 
 def test_every_question_of_the_report_has_a_script():
