@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from contextlib import AsyncExitStack
 from functools import cache
 from typing import ClassVar
@@ -10,12 +11,17 @@ from typing import ClassVar
 import anyio
 import pytest
 from openpyxl import Workbook
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 from app.http.dependencies import Writing
+from app.main import create_app
 from app.protocol.presets import RELATIVE_20
+from app.settings import Settings
 from app.store.tables import metadata
-from tests.documented import description
+from tests.api.conftest import BASE
+from tests.documented import Documented, description
+from tests.postgres import fresh_database
+from tests.tables import with_tables
 
 NATIVE = {"patient": {"id": "P1"}, "labs": [
     {"code": "CK", "time": "2020-01-02T10:00:00+09:00", "value": 500, "unit": "U/L", "id": "7", "source": "A"},
@@ -49,10 +55,12 @@ WRITES = {
 }
 
 
+DECLARED = {"name": "Trial", "protocol": "seed-2008", "identifiers": "pseudonyms"}
+
+
 @pytest.fixture
 def trial(anywhere):
-    declared = {"name": "Trial", "protocol": "seed-2008", "identifiers": "pseudonyms"}
-    anywhere.put("/v1/studies/trial", json=declared)
+    anywhere.put("/v1/studies/trial", json=DECLARED)
     return anywhere
 
 
@@ -412,15 +420,51 @@ def operations():
     }
 
 
-@pytest.fixture
-def filled(trial):
-    """A study with something of each kind, so that each write has something to change."""
-    trial.post("/v1/studies/trial/hl7v2", content=message(GOOD, ODD), headers=HL7)
-    for kind, resource in STORED.items():
-        assert trial.put(f"/fhir/trial/{kind}/{resource['id']}", json=resource, headers=FHIR).status_code == 201
-    again = {"time": "2020-01-06", "product": "IVIG", "id": "again", "source": "A"}
-    trial.post("/v1/studies/trial/timelines", json=[{"patient": {"id": "P1"}, "infusions": [again]}])
-    return trial
+@pytest.fixture(scope="module")
+def filled_folder(tmp_path_factory):
+    """The files of a study with something of each kind, on SQLite."""
+    folder = tmp_path_factory.mktemp("filled")
+    fill_all(with_tables(f"sqlite:///{folder / 'x.db'}"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def filled_database(postgres_server_url, migrated_database, tmp_path_factory):
+    """The same on PostgreSQL: the name of the database to be copied, and the folder of its secret file and heads."""
+    folder = tmp_path_factory.mktemp("filled")
+    with fresh_database(postgres_server_url, template=migrated_database) as url:
+        fill_all(url, folder)
+        yield str(make_url(url).database), folder
+
+
+def fill_all(url, folder):
+    """Make a study with something of each kind, so that each write has something to change."""
+    files = (
+        {}
+        if url.startswith("sqlite")
+        else {f"{kind}_file": folder / f"myoresponse.{kind}" for kind in ("secret", "heads")}
+    )
+    with Documented(create_app(Settings(database_url=url, **files)), base_url=BASE) as client:
+        client.put("/v1/studies/trial", json=DECLARED)
+        client.post("/v1/studies/trial/hl7v2", content=message(GOOD, ODD), headers=HL7)
+        for kind, resource in STORED.items():
+            assert client.put(f"/fhir/trial/{kind}/{resource['id']}", json=resource, headers=FHIR).status_code == 201
+        again = {"time": "2020-01-06", "product": "IVIG", "id": "again", "source": "A"}
+        client.post("/v1/studies/trial/timelines", json=[{"patient": {"id": "P1"}, "infusions": [again]}])
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def filled(request, serve, tmp_path, monkeypatch):
+    """A service on a copy of that study: to fill it anew for each write took longer than the writes."""
+    if request.param == "sqlite":
+        shutil.copytree(request.getfixturevalue("filled_folder"), tmp_path, dirs_exist_ok=True)
+        yield serve(f"sqlite:///{tmp_path / 'x.db'}")
+        return
+    name, folder = request.getfixturevalue("filled_database")
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    with fresh_database(request.getfixturevalue("postgres_server_url"), template=name) as url:
+        yield serve(url)
 
 
 def pair_of(client):
