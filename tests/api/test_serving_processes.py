@@ -46,7 +46,7 @@ def what_one_worker_gives_the_others_accept(server: Process) -> None:
     assert len(tags) == len(pages) == 1
 
 
-def test_a_worker_that_dies_is_replaced_and_all_stop_with_the_parent(sqlite_url):
+def test_a_worker_that_dies_is_replaced_and_all_stop_if_their_parent_is_killed(sqlite_url):
     with serving(sqlite_url) as server:
         server.wait_for("event=start service=http", 2)
         before = workers(server)
@@ -57,21 +57,11 @@ def test_a_worker_that_dies_is_replaced_and_all_stop_with_the_parent(sqlite_url)
         assert len(after) == 2
         assert before[0] not in after
         assert server.ask("GET", "/livez")[0] == 200
-        output = server.stop()
-        assert server.process.returncode in STOPPED
-        assert output.count("event=stop service=http reason=SIGTERM") == 2
-        assert not any(Path(f"/proc/{each}").exists() for each in after)
-
-
-def test_workers_stop_if_their_parent_is_killed(sqlite_url):
-    with serving(sqlite_url) as server:
-        server.wait_for("event=start service=http", 2)
-        left = workers(server)
         server.process.kill()
         until = time.monotonic() + 30
-        while any(Path(f"/proc/{each}").exists() for each in left) and time.monotonic() < until:
+        while any(Path(f"/proc/{each}").exists() for each in after) and time.monotonic() < until:
             time.sleep(0.1)
-        assert not any(Path(f"/proc/{each}").exists() for each in left)
+        assert not any(Path(f"/proc/{each}").exists() for each in after)
 
 
 def test_an_address_that_is_taken_is_said_in_a_line(sqlite_url):
@@ -136,7 +126,8 @@ def test_workers_give_the_same_tell_each_other_what_is_stored_and_finish_what_ha
     with_demo(sqlite_url)
     with serving(sqlite_url) as server:
         server.wait_for("event=start service=http", 2)
-        assert len(workers(server)) == 2
+        processes = workers(server)
+        assert len(processes) == 2
         what_one_worker_gives_the_others_accept(server)
         latest = json.loads(server.ask("GET", DEMO)[1])["revision"]
         followers = []
@@ -163,8 +154,11 @@ def test_workers_give_the_same_tell_each_other_what_is_stored_and_finish_what_ha
             time.sleep(max(0, began + 1 - time.monotonic()))
             connection.sendall(body[50:])
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        output = server.stop()
-        assert server.process.returncode in STOPPED
+        assert server.process.wait(timeout=60) in STOPPED
+        server.reader.join()
+        output = "".join(server.lines)
+        assert output.count("event=stop service=http reason=SIGTERM") == 2
+        assert not any(Path(f"/proc/{each}").exists() for each in processes)
         assert output.count("Try:") == 1
 
 
