@@ -240,11 +240,13 @@ def test_a_correction_that_its_source_orders_before_what_stands_is_told_in_the_l
     assert place.stored()[1] == [1101]
 
 
-def test_a_refused_message_can_be_listed_mended_and_sent_again(start, place):
+def test_a_refused_message_is_logged_by_its_codes_and_can_be_listed_mended_and_sent_again(start, place):
     process = start()
     with sender_to(process) as sender:
         assert b"\rMSA|AE|M1" in sender.ask(oru(unit="furlong"))
+        line = process.wait_for("event=message .*\n")[0]
         assert b"\rMSA|AA|M2" in sender.ask(oru("M2", patient="P02"))
+    assert re.fullmatch(r"event=message study=ward7 sender=127\.0\.0\.1 code=AE ms=\S+ faults=unknown_unit:1\n", line)
     (file,) = place.letters.glob("*.letter")
     listed = place.run("dead-letters")
     assert re.fullmatch(
@@ -285,8 +287,9 @@ def test_letters_are_accepted_as_they_are_once_the_study_knows_their_code(start,
     assert [each for each in place.letters.rglob("*") if each.is_file()] == []
 
 
-def test_messages_that_share_a_frame_are_stored_and_answered_each_for_itself(start, place):
-    with sender_to(start()) as sender:
+def test_messages_that_share_a_frame_are_stored_and_answered_each_for_itself_and_a_batch_as_one(start, place):
+    process = start()
+    with sender_to(process) as sender:
         sender.send(oru("M1", "furlong") + oru("M2", value="950"))
         answers = [sender.answer(), sender.answer()]
     assert [re.search(rb"MSA\|(A[AE]\|M\d)", answer)[1] for answer in answers] == [b"AE|M1", b"AA|M2"]
@@ -295,17 +298,14 @@ def test_messages_that_share_a_frame_are_stored_and_answered_each_for_itself(sta
     read = place.run("dead-letters", "--read", file).stdout
     assert "furlong" in read
     assert "M2" not in read
-
-
-def test_a_batch_is_answered_as_one(start, place):
     batch = (
-        b"BHS|^~\\&|LIS|LAB|MYO|WARD|20050316100000+0900||||B1\r" + oru("M1") + oru("M2", patient="P02") + b"BTS|2\r"
+        b"BHS|^~\\&|LIS|LAB|MYO|WARD|20050316100000+0900||||B1\r" + oru("M3") + oru("M4", patient="P02") + b"BTS|2\r"
     )
-    with sender_to(start()) as sender:
+    with sender_to(process) as sender:
         answer = sender.ask(batch)
         assert answer.startswith(b"BHS|")
-        assert re.findall(rb"MSA\|(A[AER]\|M\d)", answer) == [b"AA|M1", b"AA|M2"]
-        assert b"\rMSA|AA|M3" in sender.ask(oru("M3"))
+        assert re.findall(rb"MSA\|(A[AER]\|M\d)", answer) == [b"AA|M3", b"AA|M4"]
+        assert b"\rMSA|AA|M5" in sender.ask(oru("M5"))
 
 
 def test_a_listener_that_is_told_to_stop_finishes_the_message_in_work(start, place):
@@ -339,35 +339,29 @@ def test_a_listener_that_is_told_to_stop_finishes_the_message_in_work(start, pla
     assert place.stored() == (2, [1101])
 
 
-@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
-def test_a_listener_without_work_ends_at_once_and_in_peace(start, asked):
-    process = start()
+@pytest.mark.parametrize(
+    ("asked", "settings", "pseudonyms", "senders"),
+    [
+        (signal.SIGTERM, {}, "off", "any"),
+        (signal.SIGINT, {"PSEUDONYM_SECRET": "hunter2" * 5, "MLLP_SENDERS": "127.0.0.0/8"}, "on", "listed"),
+    ],
+)
+def test_a_listener_says_what_is_on_never_its_secret_and_without_work_ends_at_once_and_in_peace(
+    start, asked, settings, pseudonyms, senders
+):
+    process = start(**settings)
     process.process.send_signal(asked)
     code, output = process.ended()
     assert code == 0
     started, listening, stopped = (line.partition(" level=INFO ")[2] or line for line in output.splitlines())
     assert started == (
         f"event=start service=mllp version={__version__} database=sqlite tables={SCHEMA_REVISION} "
-        f"address=127.0.0.1:{process.port} study=ward7 pseudonyms=off tls=off client_certificates=off senders=any"
+        f"address=127.0.0.1:{process.port} study=ward7 pseudonyms={pseudonyms} tls=off client_certificates=off "
+        f"senders={senders}"
     )
     assert listening.startswith("MLLP on ")
     assert re.fullmatch(rf"event=stop service=mllp reason={asked.name} uptime_s=\d+\.\d", stopped)
-
-
-def test_the_first_line_of_the_log_says_what_is_on_and_never_the_secret(start):
-    process = start(PSEUDONYM_SECRET="hunter2" * 5, MLLP_SENDERS="127.0.0.0/8")
-    assert process.wait_for("event=start .* pseudonyms=on .* senders=listed\n")
-    process.process.send_signal(signal.SIGTERM)
-    assert "hunter2" not in process.ended()[1]
-
-
-def test_the_line_of_a_refused_message_counts_the_codes_of_its_faults(start):
-    process = start()
-    with sender_to(process) as sender:
-        assert b"\rMSA|AE|" in sender.ask(oru(unit="CANARY"))
-    line = process.wait_for("event=message .*\n")[0]
-    assert re.fullmatch(r"event=message study=ward7 sender=127\.0\.0\.1 code=AE ms=\S+ faults=unknown_unit:1\n", line)
-    assert "CANARY" not in "".join(process.lines)
+    assert "hunter2" not in output
 
 
 def test_a_listener_that_is_killed_has_acknowledged_nothing_that_is_not_stored(start, place):
@@ -472,9 +466,14 @@ def adt(event, control="A1", patient="P01"):
     return oru(control, patient=patient).replace(b"ORU^R01^ORU_R01", b"ADT^" + event.encode())
 
 
-def test_of_a_type_that_is_not_read_only_a_note_is_kept(start, place):
-    with sender_to(start()) as sender:
-        assert b"\rMSA|AR|A1" in sender.ask(adt("A08"))
+def test_of_a_type_that_is_not_read_only_a_note_is_kept_and_nothing_where_it_is_declared(start, place):
+    with sender_to(start(MLLP_NOT_OURS="ADT^A08, ORM^O01")) as sender:
+        answer = sender.ask(adt("A08", "A2"))
+        assert b"\rMSA|AA|A2|not ours 1" in answer
+        assert b"SECRETNAME" not in answer
+        assert files_of(place) == []
+        assert b"\rMSA|AR|A1" in sender.ask(adt("A01"))
+        assert b"\rMSA|AA|M1" in sender.ask(oru())
     (note,) = files_of(place)
     assert "SECRETNAME" not in note.read_text()
     line = place.run("dead-letters").stdout
@@ -482,17 +481,6 @@ def test_of_a_type_that_is_not_read_only_a_note_is_kept(start, place):
     for _ in range(2):
         sent = place.run("dead-letters", "--send", *place.letters.iterdir())
         assert (sent.returncode, sent.stdout.count("not sent: only its note is kept")) == (0, 1)
-
-
-def test_a_declared_type_is_acknowledged_and_not_kept(start, place):
-    process = start(MLLP_NOT_OURS="ADT^A08, ORM^O01")
-    with sender_to(process) as sender:
-        answer = sender.ask(adt("A08"))
-        assert b"\rMSA|AA|A1|not ours 1" in answer
-        assert b"SECRETNAME" not in answer
-        assert b"\rMSA|AR|A2" in sender.ask(adt("A01", "A2"))
-        assert b"\rMSA|AA|M1" in sender.ask(oru())
-    assert len(files_of(place)) == 1
 
 
 @pytest.mark.parametrize(("types", "says"), [("ADT^A40", "that is read here"), ("ADT", "as in ADT^A08")])
