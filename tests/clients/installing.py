@@ -1,5 +1,6 @@
 """Packages that a test installs into a folder of its own, by a lock."""
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -29,16 +30,27 @@ def install(command: list[str | Path], folder: Path, *, wrong: tuple[str, ...]) 
 
 @cache
 def installed_typescript(base: Path) -> Path:
-    """A folder with the generator and the compiler, and the types of the API generated there. It is made once."""
+    """A folder with the generator and the compiler, and the types of the API generated there. What is installed and
+    generated is made once, also for the process of tests beside this one; the programs in the folder are its own.
+    """
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("There is no Node.")
-    folder = base / "typescript"
-    folder.mkdir(exist_ok=True)
-    for name in ("package.json", "package-lock.json", ".npmrc"):
-        shutil.copy(HERE / name, folder)
-    install([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder, wrong=("EINTEGRITY", "EUSAGE"))
-    run(folder, "openapi-typescript", ROOT / "openapi.yaml", "--default-non-nullable", "false", "--output", "api.d.ts")
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "typescript"
+    made.mkdir(exist_ok=True)
+    with (made / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made / "api.d.ts").exists():
+            for name in ("package.json", "package-lock.json", ".npmrc"):
+                shutil.copy(HERE / name, made)
+            install([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], made, wrong=("EINTEGRITY", "EUSAGE"))
+            run(made, "openapi-typescript", ROOT / "openapi.yaml", "--default-non-nullable", "false",
+                "--output", "api.d.ts")  # fmt: skip
+    folder = base / "programs"
+    folder.mkdir()
+    for name in ("package.json", "api.d.ts"):
+        shutil.copy(made / name, folder)
+    (folder / "node_modules").symlink_to(made / "node_modules")
     return folder
 
 
