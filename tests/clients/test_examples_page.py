@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,17 @@ def command(language: str, text: str, folder: Path) -> list[str | Path]:
         return ["bash", "-c", text]
     if shutil.which("Rscript") is None:
         pytest.skip("Rscript is not installed")
-    if subprocess.run(["Rscript", "-e", "library(jsonlite)"], capture_output=True, check=False).returncode:
+    if not has_jsonlite():
         pytest.skip("R has no jsonlite")
     (folder / "example.R").write_text(text, encoding="utf-8")
     return ["Rscript", folder / "example.R"]
+
+
+@cache
+def has_jsonlite() -> bool:
+    """Whether R has the package: asked once, as R needs long to start."""
+    asked = subprocess.run(["Rscript", "-e", "library(jsonlite)"], capture_output=True, check=False)
+    return asked.returncode == 0
 
 
 def test_each_user_has_an_example_in_each_language():
