@@ -194,7 +194,8 @@ class TestTheStandardOutput:
 
     @pytest.mark.parametrize("words", [("export", "--study", "trial"), ("simulate", "--n", "500")])
     def test_a_reader_that_leaves_ends_the_command(self, here, words):
-        here.run("import", here.write("a.ndjson", lines(2_000)), "--study", "trial")
+        if "export" in words:
+            here.run("import", here.write("a.ndjson", lines(2_000)), "--study", "trial")
         process = begun(here, *words)
         process.stdout.read(10)
         process.stdout.close()
