@@ -11,7 +11,7 @@ from app.access import computing
 from app.access.computing import ThreadWorkers
 from app.access.kept_cohorts import KeptCohorts
 from app.access.work import Workplace
-from app.pages import intake_forms, try_protocol
+from app.pages import intake_forms, report_routes, try_protocol
 from app.store.audit_trail import AuditTrail
 from tests.api.examples import fill
 from tests.pages.test_representations import BROWSER
@@ -31,7 +31,8 @@ def test_a_page_has_one_address_as_its_document_has(client, address):
 
 
 @pytest.mark.parametrize("suffix", ["pdf", "md"])
-def test_a_browser_that_follows_a_link_to_the_report_gets_it(client, suffix):
+def test_a_browser_that_follows_a_link_to_the_report_gets_it(client, suffix, monkeypatch):
+    monkeypatch.setattr(report_routes, "printed", lambda *_: b"%PDF-")  # it takes seconds, and test_report.py does it
     client.put("/v1/studies/empty", json={"name": "Empty", "protocol": "seed-2008"})
     path = f"/v1/studies/empty/report.{suffix}"
     program, browser = client.get(path), client.get(path, headers=BROWSER)
