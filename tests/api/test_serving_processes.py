@@ -155,7 +155,7 @@ def test_workers_give_the_same_tell_each_other_what_is_stored_and_finish_what_ha
             connection.sendall(body[50:])
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         assert server.process.wait(timeout=60) in STOPPED
-        server.reader.join()
+        server.reader.join(timeout=60)
         output = "".join(server.lines)
         assert output.count("event=stop service=http reason=SIGTERM") == 2
         assert not any(Path(f"/proc/{each}").exists() for each in processes)

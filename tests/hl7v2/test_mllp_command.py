@@ -247,6 +247,7 @@ def test_a_refused_message_is_logged_by_its_codes_and_can_be_listed_mended_and_s
         line = process.wait_for("event=message .*\n")[0]
         assert b"\rMSA|AA|M2" in sender.ask(oru("M2", patient="P02"))
     assert re.fullmatch(r"event=message study=ward7 sender=127\.0\.0\.1 code=AE ms=\S+ faults=unknown_unit:1\n", line)
+    assert "furlong" not in "".join(process.lines)
     (file,) = place.letters.glob("*.letter")
     listed = place.run("dead-letters")
     assert re.fullmatch(
