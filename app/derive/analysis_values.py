@@ -98,11 +98,11 @@ def lab_records(cohort: Cohort, exposure: Exposure, code: str) -> AnalysisValues
     """
     labs = cohort.labs.of(code)
 
-    def preference(labs: Labs, shared: Ints, before: Bools) -> Order:
-        value, limit = labs.value[shared], labs.upper_limit[shared]
+    def preference(part: Labs, shared: Ints, before: Bools) -> Order:
+        value, limit = part.value[shared], part.upper_limit[shared]
         lowest = np.where(np.isnan(limit), -np.inf, -limit)
         worst = np.where(before, -value, value)
-        return labs.comparator[shared], lowest, worst, labs.issued[shared], labs.instant[shared]
+        return part.comparator[shared], lowest, worst, part.issued[shared], part.instant[shared]
 
     flags: Counter[FlagCode] = Counter()
     row, day = _one_a_day(labs, cohort, exposure, preference, flags)
@@ -126,10 +126,10 @@ def score_records(cohort: Cohort, exposure: Exposure, code: str, scale: Scale) -
     fitting = np.flatnonzero(~mismatch)
     scores = scores.where(fitting)
 
-    def preference(scores: Assessments, shared: Ints, before: Bools) -> Order:
-        score = scores.score[shared]
+    def preference(part: Assessments, shared: Ints, before: Bools) -> Order:
+        score = part.score[shared]
         worst = np.where(before == (scale.better == "higher"), score, -score)
-        return worst, scores.issued[shared], scores.instant[shared]
+        return worst, part.issued[shared], part.instant[shared]
 
     row, day = _one_a_day(scores, cohort, exposure, preference, flags)
     nothing, exact = np.full(len(row), np.nan), np.zeros(len(row), dtype=np.int64)

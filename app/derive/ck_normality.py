@@ -17,7 +17,7 @@ from app.derive.visit_values import VisitValues
 from app.timeline.cohort import NO_TIME, Bools, Ints, Labs, Words
 
 NORMAL, ABNORMAL, UNKNOWN = 1, 0, -1
-"""The normality of a value."""
+"""The normality of a value: abnormal is one more than unknown, normal is two more."""
 _BELOW, _AT_MOST, _AT_LEAST, _ABOVE = 1, 2, 3, 4
 
 
@@ -63,7 +63,7 @@ def normality(records: AnalysisValues | VisitValues) -> Ints:
         if sign.any():
             abnormal = abnormal & ((sign == 0) | (sign == _AT_LEAST)) | (value >= limit) & (sign == _ABOVE)
             normal = normal & ((sign == 0) | (sign == _BELOW) | (sign == _AT_MOST))
-        known[part] = UNKNOWN + abnormal.view(np.int8) + 2 * normal.view(np.int8)  # small numbers are added fast
+        known[part] = UNKNOWN + abnormal.view(np.int8) + 2 * normal.view(np.int8)  # never both
     return known
 
 
@@ -89,7 +89,7 @@ def remission_episodes(
     origin = first_where(records.patient, size, normal & normal_twice(records, known) if confirmed else normal)
     start = pick_int(records.day, origin, NO_TIME)
     from_day = np.where(start == NO_TIME, -NO_TIME, start)  # for those who have none, after all days
-    later = records.day > from_day[records.patient] if size else after
+    later = records.day > from_day[records.patient]
     relapse = first_where(records.patient, size, later & (known == ABNORMAL))
     end = np.where(relapse >= 0, pick_int(records.day, relapse, 0), pick_int(records.day, last, 0))
     checks = (

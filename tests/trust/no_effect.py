@@ -183,7 +183,7 @@ def lower_limit(count: int, cohorts: int) -> float:
 
 def run(full: bool) -> list[Figure]:
     """Count the supported claims in cohorts without effect, unselected and selected."""
-    cohorts = 2000 if full else 15
+    cohorts = 2000 if full else 30
     unselected, high = (counts(cohorts, selected=selected) for selected in (False, True))
     figures = [
         Figure("P23", f"nothing happens, nobody is selected: {family}", _share(unselected[family], cohorts))
