@@ -11,6 +11,8 @@ from app.derive import chunks as module
 from app.derive.analysis_values import AnalysisValues
 from app.derive.chunks import chunks
 from app.derive.study import DerivedStudy
+from app.protocol.presets import SEED_2008
+from app.timeline.cohort import Cohort, InfusionRow, LabRow, PatientRow
 from tests.repetition import repeats
 from tests.twin.cohorts import cohorts, protocols
 
@@ -57,3 +59,11 @@ def test_every_patient_and_every_row_is_in_exactly_one_chunk(rows_of_each, rows_
 
 def test_a_study_without_patients_is_one_empty_chunk():
     assert [chunk.patients for chunk in chunks(np.zeros(0, dtype=np.int64), 0)] == [slice(0, 0)]
+
+
+def test_of_equal_results_of_a_day_the_lowest_known_limit_counts():
+    rows = [LabRow("P", "CK", 8, None, False, 150.0, limit, None, None, "A") for limit in (200.0, None, 163.0)]
+    infusion = InfusionRow("P", "IVIG", 1, None, False, 0.4, "g/kg", None)
+    for order in (rows, rows[::-1]):
+        cohort = Cohort.assemble([PatientRow("P")], order, [], [infusion], [], [])
+        assert DerivedStudy(cohort, SEED_2008).analysis_values("CK").upper_limit.tolist() == [163.0]
