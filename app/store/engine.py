@@ -1,8 +1,8 @@
 """The database: transactions that read and transactions that write.
 
-The file holds, in this order: `Database`; `Task`, an item that shares a transaction with others; how an engine is made;
-how a new connection is set up; how deleted content is removed from the files; and how it is tried whether the database
-can serve. An error of a driver becomes one of ours in `failures`.
+The file holds, in this order: `Database`; how an engine is made; how a new connection is set up; how deleted content is
+removed from the files; and how it is tried whether the database can serve. An error of a driver becomes one of ours in
+`failures`.
 
 SQLite runs in WAL mode with `synchronous=FULL`. Without FULL, a loss of power can lose a commit that was already
 answered. SQLAlchemy begins the transactions, not the driver: the driver begins them too late for a snapshot and for a
@@ -15,14 +15,11 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 from sqlalchemy import (
@@ -48,17 +45,14 @@ from app.store.failures import DatabaseFailure, Failures, is_undone, refusal_of
 from app.store.heads import HeadsFile, begin_noting
 from app.store.ledger_keys import LedgerKeys
 from app.store.tables import SCHEMA_REVISION, metadata
+from app.store.writer_queue import Gathered, Item, Result, Task, WriterQueue, run_each, run_tasks
 
 if TYPE_CHECKING:
     from app.store.segments import Segments
 
 _VERSION: Select[str] = select(column("version_num", Text)).select_from(table("alembic_version"))
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Transaction = Connection
 """An open transaction. Only the store runs queries in it."""
-MOST_TOGETHER = 64
-"""The largest number of pieces of work that share one transaction."""
 REPEAT_SECONDS = (0.01, 0.05, 0.2)
 """The pauses before work is run again whose transaction the database has undone for the sake of others."""
 PROBE_SECONDS = 0.5
@@ -187,7 +181,7 @@ class Database:
         task = Task(lambda connection: context.run(work, connection), run_each)
         return self._in_queue(self._queue, task)
 
-    def gathered(self, name: str, item: Item, work: "Gathered[Item, Result]") -> Result:
+    def gathered(self, name: str, item: Item, work: Gathered[Item, Result]) -> Result:
         """Let `work` store an item together with others of the same name that wait; its result is given after COMMIT.
 
         `work` gets all of them and returns a result for each, in their order. It may be run several times, also for
@@ -196,20 +190,21 @@ class Database:
         queue = self._queue if self._sqlite else self._queues.setdefault(name, WriterQueue())
         return self._in_queue(queue, Task(item, work, name))
 
-    def _in_queue(self, queue: "WriterQueue", task: "Task[Any, Result]") -> Result:
-        queue.tasks.append(task)
-        try:
-            with self._turn(queue):
-                while not task.done.is_set():  # another thread may have run it in the meantime
-                    self._run([queue.tasks.popleft() for _ in range(min(len(queue.tasks), MOST_TOGETHER))])
-        except Busy:
-            with suppress(ValueError):
-                queue.tasks.remove(task)
-                raise
-            task.done.wait()  # another thread has just begun to run it
+    def _in_queue(self, queue: WriterQueue, task: Task[Any, Result]) -> Result:
+        until = time.monotonic() + self._wait
+        queue.enter(task)
+        if not task.woken.wait(self._wait) and queue.leave(task):
+            raise self._turn_did_not_come()
+        task.woken.wait()  # another thread may have just begun to run it
+        if queue.leader is task:
+            try:
+                with self._turn(queue, until - time.monotonic()):
+                    self._run(queue.taken())
+            finally:
+                queue.leave(task)
         return task.outcome()
 
-    def _run(self, tasks: Sequence["Task[Any, Any]"]) -> None:
+    def _run(self, tasks: Sequence[Task[Any, Any]]) -> None:
         """Run the tasks in one transaction. If it fails, and not for being busy, run each in a separate transaction."""
         try:
             self._repeated(self._transaction, partial(run_tasks, tasks))
@@ -221,7 +216,7 @@ class Database:
                     self._run([task])
         else:
             for task in tasks:
-                task.done.set()
+                task.woken.set()
 
     def later(self, work: Callable[[Connection], object]) -> None:
         """Run `work` soon, in another thread. It is given up if it fails, or if too much waits: nobody relies on it."""
@@ -377,83 +372,25 @@ class Database:
         if not self._sqlite:
             yield
             return
-        with self._turn(self._queue):
+        with self._turn(self._queue, self._wait):
             yield
 
     @contextmanager
-    def _turn(self, queue: "WriterQueue") -> Iterator[None]:
-        """The only writer of a queue. Raises `Busy` if its turn does not come."""
-        if not queue.lock.acquire(timeout=self._wait):
-            failure = DatabaseFailure("another request of this process writes to it", Cause.LOCKED)
-            self.failures.note(failure)
-            raise refusal_of(failure) from failure
+    def _turn(self, queue: WriterQueue, seconds: float) -> Iterator[None]:
+        """The only writer of a queue. Raises `Busy` if its turn does not come in so many seconds."""
+        if not queue.lock.acquire(timeout=max(0, seconds)):
+            raise self._turn_did_not_come()
         try:
             yield
         finally:
             queue.lock.release()
 
-
-Gathered = Callable[[Connection, Sequence[Item]], Sequence[Result | ServiceError]]
-"""Work on several items in one transaction: a result or a refusal for each, in their order."""
-
-
-class Task(Generic[Item, Result]):
-    """An item that waits for a transaction, and later its result or its error."""
-
-    def __init__(self, item: Item, work: Gathered[Item, Result], name: str = "") -> None:
-        self.item, self.work, self.name = item, work, name
-        self.found: list[Result | ServiceError] = []
-        self._error: BaseException | None = None
-        self.done = threading.Event()
-
-    def fail(self, error: BaseException) -> None:
-        """Keep the error of a transaction that failed, and mark the task as done."""
-        self._error = error
-        self.done.set()
-
-    def outcome(self) -> Result:
-        """Return the result, or raise the error."""
-        if self._error is not None:
-            raise self._error
-        [found] = self.found
-        if isinstance(found, ServiceError):
-            raise found
-        return found
-
-
-class WriterQueue:
-    """Tasks that wait for one writer: the one that has the lock runs all of them."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.tasks: deque[Task[Any, Any]] = deque()
-
-
-def run_tasks(tasks: Iterable[Task[Any, Any]], connection: Connection) -> None:
-    """Run tasks in a transaction. Those of one name are one piece of work."""
-    for _, same in groupby(sorted(tasks, key=attrgetter("name")), key=attrgetter("name", "work")):
-        together = list(same)
-        try:
-            found = together[0].work(connection, [task.item for task in together])
-        except Busy:
-            raise
-        except ServiceError as refusal:
-            found = [refusal] * len(together)
-        for task, result in zip(together, found, strict=True):
-            task.found = [result]
-
-
-def run_each(connection: Connection, works: Sequence[Callable[[Connection], Result]]) -> list[Result | ServiceError]:
-    """The result of each piece of work, or its refusal."""
-    found: list[Result | ServiceError] = []
-    for work in works:
-        try:
-            found.append(work(connection))
-        except Busy:
-            raise
-        except ServiceError as refusal:
-            found.append(refusal)
-    return found
+    def _turn_did_not_come(self) -> ServiceError:
+        failure = DatabaseFailure("another request of this process writes to it", Cause.LOCKED)
+        self.failures.note(failure)
+        refusal = refusal_of(failure)
+        refusal.__cause__ = failure
+        return refusal
 
 
 _SAFE = ("fsync", "full_page_writes", "synchronous_commit")

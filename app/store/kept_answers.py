@@ -15,20 +15,18 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
 from sqlalchemy import Connection, Select, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.errors import Busy
 from app.store.audit import numbers_of_answer
-from app.store.engine import Database, Gathered, Task, run_tasks
+from app.store.engine import Database
 from app.store.heads import part_noted
 from app.store.ledger_keys import keys_of
 from app.store.tables import kept_answers, studies
+from app.store.writer_queue import Gathered, Item, Result, Task, run_tasks
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 _RUNNING = 0
 """The status of a reserved key, which only its own transaction sees."""
 _OF_KEY = (
