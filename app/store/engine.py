@@ -16,9 +16,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -44,6 +45,7 @@ from app.secret_file import secret_path
 from app.store.failures import DatabaseFailure, Failures, is_undone, refusal_of
 from app.store.heads import HeadsFile, begin_noting
 from app.store.ledger_keys import LedgerKeys
+from app.store.process_turn import ProcessTurn
 from app.store.tables import SCHEMA_REVISION, metadata
 from app.store.writer_queue import Gathered, Item, Result, Task, WriterQueue, run_each, run_tasks
 
@@ -119,6 +121,8 @@ class Database:
         self._sqlite = address.get_backend_name() == "sqlite"
         self._wait = wait_seconds
         self._queue = WriterQueue()
+        shared = self._sqlite and origin is None
+        self._process_turn = ProcessTurn(Path(address.database or "").absolute().parent) if shared else None
         self._queues: WeakValueDictionary[str, WriterQueue] = WeakValueDictionary()  # those in which somebody waits
         self._later: list[Callable[[Connection], object]] = []
         self._later_lock = threading.Lock()
@@ -342,6 +346,8 @@ class Database:
         self.settle(2 * self._wait)
         if self.heads is not None:
             self.heads.close()
+        if self._process_turn is not None:
+            self._process_turn.close()
         self.engine.dispose()
 
     @contextmanager
@@ -381,7 +387,8 @@ class Database:
         if not queue.lock.acquire(timeout=max(0, seconds)):
             raise self._turn_did_not_come()
         try:
-            yield
+            with nullcontext() if self._process_turn is None else self._process_turn.taken():
+                yield
         finally:
             queue.lock.release()
 
