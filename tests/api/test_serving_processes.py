@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from app.api.workers import bound
+from app.settings import Settings
 from tests.api.examples import timeline
 from tests.api.test_server import LONGEST, ROOT, STOPPED, Process, begin, environment, running, with_demo
 
@@ -73,6 +76,23 @@ def test_an_address_that_is_taken_is_said_in_a_line(sqlite_url):
         )  # fmt: skip
     assert ended.returncode == 3
     assert ended.stderr.strip().endswith("ddress already in use.")
+
+
+def test_connections_are_dealt_out_among_the_workers_and_no_other_program_gets_any():
+    settings = Settings(host="127.0.0.1", port=0, workers=4)
+    sockets = bound(settings)
+    address = sockets[0].getsockname()
+    with ExitStack() as stack:
+        for each in sockets:
+            stack.enter_context(each)
+            assert each.getsockname() == address
+        with pytest.raises(OSError, match="in use"):
+            bound(settings.model_copy(update={"port": address[1]}))
+        for _ in range(64):
+            stack.enter_context(socket.create_connection(address, timeout=30))
+        for each in sockets:  # none for one of four has a chance of 1e-8
+            each.settimeout(30)
+            stack.enter_context(each.accept()[0])
 
 
 def test_an_erasure_in_one_process_reaches_the_answers_that_another_one_keeps(serve, migrated_url):
