@@ -17,8 +17,10 @@ Row = tuple[Any, ...]
 
 COPY_FROM = 5
 """From this number of rows on, COPY is faster on PostgreSQL than one INSERT for each row."""
-ROWS_TOGETHER = 50
-"""The number of rows of one INSERT on SQLite. The driver lets other threads run at each statement."""
+ROWS_TOGETHER = (200, 50, 10, 4, 2)
+"""The numbers of rows of one INSERT on SQLite, the greatest first. The driver lets other threads run at each statement,
+and a writer that others wait for would then wait for them.
+"""
 
 _STREAMS = count()
 
@@ -143,7 +145,7 @@ class Insertion:
         self._table = table
         self._columns = list(table.columns)
         self._flags = {i for i, column in enumerate(self._columns) if column.type.python_type is bool}
-        self._texts: dict[tuple[str, tuple[int, ...]], str] = {}
+        self._texts: dict[tuple[str, tuple[int, ...], int], str] = {}
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Insert rows that hold every column of the table in its order."""
@@ -172,11 +174,13 @@ class Insertion:
                 for row in rows:
                     copy.write_row(row)
         else:
-            whole = len(rows) // ROWS_TOGETHER * ROWS_TOGETHER if connection.dialect.name == "sqlite" else 0
-            for first in range(0, whole, ROWS_TOGETHER):
-                values = tuple(chain.from_iterable(rows[first : first + ROWS_TOGETHER]))
-                cursor.execute(self._text("together", kept, connection.dialect), values)
-            self._send_each(cursor, self._text(connection.dialect.name, kept, connection.dialect), rows[whole:])
+            sent = 0
+            for count in ROWS_TOGETHER if connection.dialect.name == "sqlite" else ():
+                while sent + count <= len(rows):
+                    values = tuple(chain.from_iterable(rows[sent : sent + count]))
+                    cursor.execute(self._text("sqlite", kept, connection.dialect, count), values)
+                    sent += count
+            self._send_each(cursor, self._text(connection.dialect.name, kept, connection.dialect), rows[sent:])
         cursor.close()
 
     @staticmethod
@@ -186,13 +190,13 @@ class Insertion:
         elif rows:
             cursor.executemany(text, rows)
 
-    def _text(self, form: str, kept: tuple[int, ...], dialect: Dialect) -> str:
-        text = self._texts.get((form, kept))
+    def _text(self, form: str, kept: tuple[int, ...], dialect: Dialect, count: int = 1) -> str:
+        text = self._texts.get((form, kept, count))
         if text is None:
-            text = self._texts[form, kept] = self._write(form, kept, dialect)
+            text = self._texts[form, kept, count] = self._write(form, kept, dialect, count)
         return text
 
-    def _write(self, form: str, kept: tuple[int, ...], dialect: Dialect) -> str:
+    def _write(self, form: str, kept: tuple[int, ...], dialect: Dialect, count: int) -> str:
         names = [self._columns[i].name for i in kept]
         if form == "copy":
             quoted = ", ".join(dialect.identifier_preparer.quote(name) for name in names)
@@ -201,10 +205,10 @@ class Insertion:
         compiled = _compile(clause, dialect)
         assert compiled.positiontup == names  # noqa: S101 - Core keeps the order of the table
         text = str(compiled)
-        if form == "together":
+        if count > 1:
             row = f"({', '.join('?' * len(names))})"
             assert text.endswith(f" VALUES {row}")  # noqa: S101 - the text of SQLAlchemy for SQLite
-            text += f", {row}" * (ROWS_TOGETHER - 1)
+            text += f", {row}" * (count - 1)
         return text
 
 

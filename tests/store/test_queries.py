@@ -25,7 +25,8 @@ def row(number: int) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize(
-    "count", [1, 2, ROWS_TOGETHER - 1, ROWS_TOGETHER, ROWS_TOGETHER + 1, 2 * ROWS_TOGETHER, 3 * ROWS_TOGETHER + 7]
+    "count",
+    sorted({*range(1, 14), *(of + more for of in ROWS_TOGETHER for more in (-1, 0, 1)), 3 * ROWS_TOGETHER[0] + 77}),
 )
 def test_any_number_of_rows_is_stored_as_given(database, count):
     rows = [row(number) for number in range(count)]
