@@ -12,6 +12,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import text
@@ -64,8 +66,9 @@ def begun(place: Place, *words: object, **more) -> subprocess.Popen[bytes]:
 
 
 def heeding() -> None:
-    """Let the process heed Ctrl-C, also where the tests run in the background of a shell."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Let the process heed these signals, also where the tests run in the background of a shell or below nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def ended(place: Place, *words: object, **more) -> tuple[int, str, str]:
@@ -105,15 +108,20 @@ def lines(count: int = MANY) -> list[object]:
     return [timeline(f"P{n:05}", CK | {"id": str(n), "source": "A"}) for n in range(count)]
 
 
-def wait_until_stored(place: Place, process: subprocess.Popen[bytes]) -> None:
-    """Look into the database itself: before the service answers, a short import may be over."""
-    database, count = Database(place.url), 0
-    while count == 0:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-        with database.reading() as connection:
-            count = connection.execute(text("SELECT count(*) FROM patients")).scalar_one()
-    database.dispose()
+@contextmanager
+def while_it_stores(place: Place, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Run the block when a part is stored: a writer of SQLite lets the process store no more until the block ends."""
+    database = Database(place.url)
+    try:
+        while process.poll() is None:
+            with database.writing() as connection:
+                if connection.execute(text("SELECT count(*) FROM patients")).scalar_one():
+                    yield
+                    return
+            time.sleep(0.01)
+        raise AssertionError(process.communicate())
+    finally:
+        database.dispose()
 
 
 def stored(place: Place) -> int:
@@ -246,8 +254,8 @@ class TestStopped:
     def test_it_says_what_is_stored_and_is_run_again(self, here, number):
         file = here.write("a.ndjson", lines())
         process = begun(here, "import", file, "--study", "trial")
-        wait_until_stored(here, process)
-        process.send_signal(number)
+        with while_it_stores(here, process):
+            process.send_signal(number)
         code, output, errors = outcome(here, process)
         assert (code, output) == (128 + number, "")
         said = re.fullmatch(
@@ -264,8 +272,8 @@ class TestStopped:
     def test_one_that_is_killed_is_run_again(self, here):
         file = here.write("a.ndjson", lines())
         process = begun(here, "import", file, "--study", "trial")
-        wait_until_stored(here, process)
-        process.kill()
+        with while_it_stores(here, process):
+            process.kill()
         assert outcome(here, process)[0] == -signal.SIGKILL
         count = stored(here)
         code, output, _ = inside(here, "import", file, "--study", "trial")
@@ -279,7 +287,8 @@ class TestStopped:
         process = begun(here, *words, stdin=subprocess.PIPE, preexec_fn=with_core)
         process.stdin.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines(101)))
         process.stdin.flush()
-        wait_until_stored(here, process)
+        with while_it_stores(here, process):
+            pass
         with open(f"/proc/{process.pid}/limits") as limits:
             assert re.search(r"Max core file size +0 ", limits.read())
         time.sleep(0.3)
@@ -329,7 +338,8 @@ class TestStopped:
             at = Place(client, postgres_url, tmp_path)
             file = at.write("a.ndjson", lines())
             process = begun(at, "import", file, "--study", "trial")
-            wait_until_stored(at, process)
+            with while_it_stores(at, process):
+                pass
             database = Database(postgres_url)
             with database.writing() as connection:
                 connection.execute(
@@ -348,8 +358,7 @@ class TestStopped:
 def test_a_file_that_grows_while_it_is_read_is_said_to_have_changed(here):
     file = here.write("a.ndjson", lines())
     process = begun(here, "import", file, "--study", "trial")
-    wait_until_stored(here, process)
-    with file.open("ab") as opened:
+    with while_it_stores(here, process), file.open("ab") as opened:
         opened.write(b'{"patient": {"id": "P')
     code, output, errors = outcome(here, process)
     assert code == 1
