@@ -90,7 +90,7 @@ def _ours(stack: ExitStack, folder: Path, counts: Counts) -> Iterator[Side]:
     file = folder / "own.db"
     url = f"sqlite:///{file}"
     upgrade(url)
-    started = stack.enter_context(own_service(url, folder, counts.settle))
+    started = stack.enter_context(own_service(url, folder, counts.settle, os.cpu_count() or 1))
     with closing(HTTPConnection("127.0.0.1", started.port)) as connection:
         put_study(connection)
     for form in ("labs", "series"):

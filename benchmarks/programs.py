@@ -135,9 +135,9 @@ def service(
 
 
 @contextmanager
-def own_service(url: str, folder: Path, settle: float) -> Iterator[Service]:
-    """MyoResponse as `serve` starts it, with the settings that it has by itself."""
-    command = [sys.executable, "-m", "app", "serve", "--port", "{port}"]
+def own_service(url: str, folder: Path, settle: float, workers: int = 1) -> Iterator[Service]:
+    """MyoResponse as `serve` starts it, otherwise with the settings that it has by itself."""
+    command = [sys.executable, "-m", "app", "serve", "--port", "{port}", "--workers", str(workers)]
     variables = {"MYORESPONSE_DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
     with service(command, "/livez", folder, variables, settle) as started:
         yield started
