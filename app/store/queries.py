@@ -5,6 +5,7 @@ that SQLite needs for it. So SQLAlchemy makes the text, the connections and the 
 directly. `engine.py` translates the errors of the driver, where it opens the transaction.
 """
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, count
 from typing import Any, cast
@@ -175,13 +176,22 @@ class Insertion:
                     copy.write_row(row)
         else:
             sent = 0
-            for count in ROWS_TOGETHER if connection.dialect.name == "sqlite" else ():
+            for count in self._counts(connection, len(kept)):
                 while sent + count <= len(rows):
                     values = tuple(chain.from_iterable(rows[sent : sent + count]))
                     cursor.execute(self._text("sqlite", kept, connection.dialect, count), values)
                     sent += count
             self._send_each(cursor, self._text(connection.dialect.name, kept, connection.dialect), rows[sent:])
         cursor.close()
+
+    @staticmethod
+    def _counts(connection: Connection, columns: int) -> list[int]:
+        """The numbers of rows of one statement, the greatest first: SQLite limits the values of a statement."""
+        if connection.dialect.name != "sqlite":
+            return []
+        driver: Any = connection.connection.driver_connection
+        most = driver.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        return [count for count in ROWS_TOGETHER if count * columns <= most]
 
     @staticmethod
     def _send_each(cursor: Any, text: str, rows: Sequence[Row]) -> None:  # noqa: ANN401 - of either driver

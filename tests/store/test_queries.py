@@ -1,7 +1,9 @@
 """Insertions: rows that one statement writes together are stored as those that are written one by one."""
 
+import sqlite3
+
 import pytest
-from sqlalchemy import Boolean, Column, Float, Integer, MetaData, Table, Text, select
+from sqlalchemy import Boolean, Column, Float, Integer, MetaData, Table, Text, create_engine, select
 
 from app.store.queries import ROWS_TOGETHER, Insertion, Query
 
@@ -22,6 +24,17 @@ def row(number: int) -> tuple[object, ...]:
     word = None if number % 7 == 3 else f"'word' {number} \N{GREEK SMALL LETTER MU}"
     known = (True, False, None)[number % 3]
     return number, word, None, known, number % 2, number / 3
+
+
+def test_a_statement_has_no_more_values_than_sqlite_takes(sqlite_url):
+    rows = [row(number) for number in range(457)]
+    engine = create_engine(sqlite_url)
+    with engine.connect() as connection:
+        connection.connection.driver_connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 61)
+        WORDS.create(connection)
+        Insertion(WORDS).run(connection, rows)
+        assert len(Query(select(WORDS)).rows(connection)) == len(rows)
+    engine.dispose()
 
 
 @pytest.mark.parametrize(
