@@ -203,7 +203,7 @@ class Database:
         if queue.leader is task:
             try:
                 with self._turn(queue, until - time.monotonic()):
-                    self._run(queue.taken())
+                    self._run(queue.take())
             finally:
                 queue.leave(task)
         return task.outcome()

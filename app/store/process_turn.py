@@ -61,8 +61,8 @@ class ProcessTurn:
                 if self._is_free():
                     self._held = True
                     return True
-                self._came = threading.Event()
                 threading.Thread(target=self._await_turn, name="turn", daemon=True).start()
+                self._came = threading.Event()
             came, self._wanted = self._came, True
         came.wait(PATIENCE_SECONDS)
         with self._guard:

@@ -66,8 +66,8 @@ class WriterQueue:
             if self.leader is None:
                 self._let_lead(task)
 
-    def taken(self) -> list[Task[Any, Any]]:
-        """The tasks that are run now: the leader and those behind it. They do not wait any more."""
+    def take(self) -> list[Task[Any, Any]]:
+        """Take the tasks that are run now: the leader and those behind it. They do not wait any more."""
         with self._guard:
             return [self.tasks.popleft() for _ in range(min(len(self.tasks), MOST_TOGETHER))]
 

@@ -15,6 +15,7 @@ from app.store import process_turn
 from app.store.engine import Database
 from app.store.process_turn import ProcessTurn
 from app.store.rehearsal import rehearsal
+from tests.bench.loopback import ROOT
 
 LONGEST = 30.0
 TAKES = """
@@ -44,6 +45,12 @@ def patient(monkeypatch):
     monkeypatch.setattr(process_turn, "PATIENCE_SECONDS", LONGEST)
 
 
+def begun(program, place):
+    """Another process."""
+    command = [sys.executable, "-c", program, str(place)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
 @contextmanager
 def writing(turn):
     """A thread that writes when it is its turn: an event says that it does, another one ends it."""
@@ -60,6 +67,30 @@ def writing(turn):
     ends.set()
     thread.join(LONGEST)
     assert not thread.is_alive()
+
+
+@contextmanager
+def at_once():
+    """The block waits for no turn."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < LONGEST / 2
+
+
+def wait_in_vain(first, second, monkeypatch, *, closed=False):
+    """While the first writes, the second gives up its turn, for which a thread still waits; then they are patient."""
+    monkeypatch.setattr(process_turn, "PATIENCE_SECONDS", 0.01)
+    with writing(first) as (one_writes, _):
+        assert one_writes.wait(LONGEST)
+        with second.taken():
+            is_waiting(second)
+        if closed:
+            second.close()
+    monkeypatch.setattr(process_turn, "PATIENCE_SECONDS", LONGEST)
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd"))
 
 
 def is_waiting(turn):
@@ -94,23 +125,18 @@ def test_a_turn_that_does_not_come_in_time_keeps_nobody_from_writing(tmp_path, m
 
 
 def test_a_turn_that_comes_when_nobody_waits_any_more_goes_to_the_next(tmp_path, monkeypatch):
-    monkeypatch.setattr(process_turn, "PATIENCE_SECONDS", 0.01)
     first, second, third = (ProcessTurn(tmp_path) for _ in range(3))
-    with writing(first) as (one_writes, _):
-        assert one_writes.wait(LONGEST)
-        with second.taken():
-            is_waiting(second)
-    monkeypatch.setattr(process_turn, "PATIENCE_SECONDS", LONGEST)
-    began = time.monotonic()
-    with third.taken():
-        assert time.monotonic() - began < LONGEST / 2
-    with second.taken():
-        assert time.monotonic() - began < LONGEST / 2
+    wait_in_vain(first, second, monkeypatch)
+    with at_once(), third.taken():
+        pass
+    with at_once(), second.taken():
+        pass
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_the_turn_of_a_process_that_is_killed_goes_to_the_next(tmp_path):
-    held = subprocess.Popen([sys.executable, "-c", TAKES, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    held = begun(TAKES, tmp_path)
     assert held.stdout.readline() == "taken\n"
     turn = ProcessTurn(tmp_path)
     with writing(turn) as (writes, _):
@@ -121,9 +147,10 @@ def test_the_turn_of_a_process_that_is_killed_goes_to_the_next(tmp_path):
         assert writes.wait(LONGEST)
 
 
+@pytest.mark.slow
 def test_a_process_that_writes_all_the_time_leaves_the_others_their_turns(sqlite_url):
     database, mine = Database(sqlite_url), 0
-    other = subprocess.Popen([sys.executable, "-c", WRITES_ALL_THE_TIME, sqlite_url], stdout=subprocess.PIPE, text=True)
+    other = begun(WRITES_ALL_THE_TIME, sqlite_url)
     assert other.stdout.readline() == "begun\n"
     while other.poll() is None:
         with database.writing():
@@ -158,10 +185,8 @@ def test_a_transaction_that_writes_to_sqlite_waits_for_its_turn(sqlite_url):
 
 @pytest.mark.usefixtures("patient")
 def test_the_copy_of_a_rehearsal_has_its_folder_for_itself_and_needs_no_turn(database, study):
-    began = time.monotonic()
-    with rehearsal(database, study) as copy, copy.writing():
+    with at_once(), rehearsal(database, study) as copy, copy.writing():
         pass
-    assert time.monotonic() - began < LONGEST / 2
 
 
 def test_where_there_is_no_directory_there_is_no_order(tmp_path):
@@ -173,38 +198,31 @@ def test_where_there_is_no_directory_there_is_no_order(tmp_path):
 
 def test_a_turn_that_is_closed_leaves_no_open_file_and_takes_no_turn(tmp_path):
     first, second = ProcessTurn(tmp_path), ProcessTurn(tmp_path)
-    before = set(os.listdir("/proc/self/fd"))
+    before = open_files()
     second.close()
     second.close()
-    assert len(set(os.listdir("/proc/self/fd"))) == len(before) - 1
-    with first.taken(), second.taken():
+    assert open_files() == before - 1
+    with at_once(), first.taken(), second.taken():
         pass
-    first.close()
 
 
+@pytest.mark.slow
 def test_a_turn_that_is_closed_while_it_is_held_goes_to_the_next_at_its_end(tmp_path):
     first, second = ProcessTurn(tmp_path), ProcessTurn(tmp_path)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with first.taken():
         first.close()
-        assert len(os.listdir("/proc/self/fd")) == before
-        with open(tmp_path / "new", "w"), writing(second) as (writes, _):
+        assert open_files() == before
+        with writing(second) as (writes, _):
             is_waiting(second)
             assert not writes.is_set()
-    assert len(os.listdir("/proc/self/fd")) == before - 1
-    with second.taken():
+    assert open_files() == before - 1
+    with at_once(), second.taken():
         pass
 
 
 def test_a_turn_that_somebody_waits_for_is_closed_without_harm(tmp_path, monkeypatch):
-    monkeypatch.setattr(process_turn, "PATIENCE_SECONDS", 0.01)
     first, second, third = (ProcessTurn(tmp_path) for _ in range(3))
-    with writing(first) as (one_writes, _):
-        assert one_writes.wait(LONGEST)
-        with second.taken():
-            is_waiting(second)
-        second.close()
-    monkeypatch.setattr(process_turn, "PATIENCE_SECONDS", LONGEST)
-    began = time.monotonic()
-    with third.taken():
-        assert time.monotonic() - began < LONGEST / 2
+    wait_in_vain(first, second, monkeypatch, closed=True)
+    with at_once(), third.taken():
+        pass

@@ -23,14 +23,14 @@ def test_the_first_leads_and_runs_those_that_wait_with_it():
     assert first.woken.is_set()
     assert not second.woken.is_set()
     assert queue.leader is first
-    assert queue.taken() == [first, second]
-    assert queue.taken() == []
+    assert queue.take() == [first, second]
+    assert queue.take() == []
 
 
 def test_when_one_has_led_the_oldest_that_waits_leads():
     queue, first, second, third = WriterQueue(), task(), task(), task()
     queue.enter(first)
-    queue.taken()
+    queue.take()
     queue.enter(second)
     queue.enter(third)
     assert not second.woken.is_set()
@@ -38,7 +38,7 @@ def test_when_one_has_led_the_oldest_that_waits_leads():
     assert queue.leader is second
     assert second.woken.is_set()
     assert not third.woken.is_set()
-    assert queue.taken() == [second, third]
+    assert queue.take() == [second, third]
     queue.leave(second)
     assert queue.leader is None
 
@@ -49,7 +49,7 @@ def test_one_that_gives_up_before_it_leads_is_not_run():
         queue.enter(each)
     assert queue.leave(second)
     assert queue.leader is first
-    assert queue.taken() == [first, third]
+    assert queue.take() == [first, third]
 
 
 def test_one_that_gives_up_when_it_was_to_lead_lets_the_next_one_lead():
@@ -65,7 +65,7 @@ def test_one_that_was_taken_cannot_give_up():
     queue, first, second = WriterQueue(), task(), task()
     queue.enter(first)
     queue.enter(second)
-    queue.taken()
+    queue.take()
     assert not queue.leave(second)
     assert queue.leader is first
 
@@ -74,9 +74,9 @@ def test_not_too_many_share_a_transaction_and_the_others_are_next():
     queue, tasks = WriterQueue(), [task() for _ in range(MOST_TOGETHER + 2)]
     for each in tasks:
         queue.enter(each)
-    assert queue.taken() == tasks[:MOST_TOGETHER]
+    assert queue.take() == tasks[:MOST_TOGETHER]
     queue.leave(tasks[0])
-    assert queue.taken() == tasks[MOST_TOGETHER:]
+    assert queue.take() == tasks[MOST_TOGETHER:]
 
 
 def test_who_is_done_does_not_wait_for_the_transaction_of_the_next(sqlite_url):
