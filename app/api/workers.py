@@ -21,6 +21,7 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
+from typing import Any
 
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
@@ -53,7 +54,8 @@ def bound(settings: Settings) -> list[socket.socket]:
     return [_one_of_several(family, address) for _ in range(settings.workers)]
 
 
-def _one_of_several(family: int, address: tuple[str, int]) -> socket.socket:
+def _one_of_several(family: int, address: tuple[Any, ...]) -> socket.socket:
+    """A socket that listens at an address beside others. The system gives each connection to one of them."""
     made = socket.socket(family)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -55,7 +55,12 @@ def test_a_worker_that_dies_is_replaced_and_all_stop_if_their_parent_is_killed(s
         before = workers(server)
         os.kill(before[0], signal.SIGKILL)
         server.wait_for("event=worker status=died exit=-9")
-        server.wait_for("event=start service=http", 3)
+        with ExitStack() as stack:  # those that the system gives to the one that is gone wait for its successor
+            asked = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 60)) for _ in range(16)]
+            for each in asked:
+                each.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            server.wait_for("event=start service=http", 3)
+            assert {each.recv(15) for each in asked} == {b"HTTP/1.1 200 OK"}
         after = workers(server)
         assert len(after) == 2
         assert before[0] not in after
