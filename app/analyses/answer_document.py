@@ -96,9 +96,14 @@ def report_model() -> type[BaseModel]:
 
 def answer_json(header: Header, answer: Answer, **more: Result) -> bytes:
     """One answer as JSON; `more` are further parts between the header and the answer."""
+    return _json(answer_values(header, answer, **more))
+
+
+def answer_values(header: Header, answer: Answer, **more: Result) -> dict[str, Any]:
+    """The same as JSON values."""
     body = _ordered(answer)
     parts = {name: part.model_dump(mode="json") for name, part in more.items()}
-    return _json({"analysis": body.pop("analysis"), **header.model_dump(mode="json"), **parts, **body})
+    return {"analysis": body.pop("analysis"), **header.model_dump(mode="json"), **parts, **body}
 
 
 def report_document(header: Header, report: Report) -> bytes:

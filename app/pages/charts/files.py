@@ -1,6 +1,5 @@
 """A chart of a stored study as the bytes of a file. Worker processes load this module."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,8 @@ from pydantic_core import to_json
 
 from app.analyses import NullOptions, answer
 from app.analyses.answer import Options, TrueOrFalse, populations
-from app.analyses.answer_document import Header, answer_json
+from app.analyses.answer_document import Header, answer_values
+from app.analyses.ck_normal.ck_normal_interval import IntervalOptions
 from app.analyses.report import flow
 from app.analyses.trajectories import trajectories
 from app.derive.known_estimates import keep_within, known_or_made
@@ -43,6 +43,12 @@ class ChartOptions(Options):
     )
 
 
+class DrawnOptions(NullOptions, IntervalOptions):
+    """The options of the questions of a chart. No chart shows what resamples give, so none are drawn."""
+
+    resamples: int = 0
+
+
 def chart_file(
     name: str, media_type: str, options: ChartOptions, header: Header, cohort: Cohort, protocol: Protocol
 ) -> bytes:
@@ -70,13 +76,13 @@ def chart_document(
 ) -> Mapping[str, Any]:
     """The answers that a chart is drawn from, in the form of a report."""
     common = {name: getattr(options, name) for name in Options.model_fields}
-    asked = NullOptions.model_construct(
+    asked = DrawnOptions.model_construct(
         options.model_fields_set & set(Options.model_fields),
         **common | {"patients": chart.shows_patients or options.patients, "null": chart.without_effect},
     )
     study = DerivedStudy(cohort, protocol)
-    answers = {
-        name: json.loads(answer_json(header, answer(name, cohort, protocol, asked)))
+    answers: dict[str, Mapping[str, Any]] = {
+        name: answer_values(header, answer(name, cohort, protocol, asked))
         for name in chart.questions
         if name != TRAJECTORIES
     }

@@ -4,9 +4,11 @@ from itertools import pairwise
 
 import pytest
 
+from app import analyses
 from app.pages.charts import CHARTS
 from app.pages.charts.scales import decade_part, log_ticks, whole_ticks, within
-from tests.pages.charts.documents import data_of, document
+from app.protocol.presets import SEED_2008
+from tests.pages.charts.documents import cohort, data_of, document
 
 
 def spec_and_answer(name, question, study="demo", width="wide", **options):
@@ -58,6 +60,15 @@ def test_the_interval_censored_curve_falls_by_its_masses():
     assert line[0] == (0, 1)
     assert line[1::2] == [(mass["left"], mass["survival"]) for mass in masses]
     assert [time for time, _ in line[2::2]] == [mass["right"] for mass in masses if mass["right"] is not None]
+
+
+def test_the_interval_censored_curve_is_that_of_the_question_without_its_resamples():
+    _, drawn = spec_and_answer("ck-normal-time", "ck-normal-interval")
+    asked = analyses.answer("ck-normal-interval", cohort("demo"), SEED_2008, analyses.Options()).model_dump(mode="json")
+    shown, told = drawn["results"][0]["estimate"], asked["results"][0]["estimate"]
+    assert told["median"].pop("intervals")
+    assert shown["median"].pop("intervals") == []
+    assert shown == told
 
 
 def test_a_curve_for_each_subgroup_is_told_apart_without_colour():
