@@ -18,8 +18,10 @@ from app.store.timelines import cohort_and_links, cohort_of_persons, links_of_ke
 from app.timeline.cohort import Cohort
 from app.timeline.merged_records import persons
 
-FEW = 8
-"""A known cohort helps if not more than one in so many of its patients has changed."""
+FEW, MANY = 8, 2
+"""A known cohort is taken at once if not more than one in so many of its patients has changed, and helps if there is no
+better one up to one in so many: to read a patient alone takes a little longer than among all.
+"""
 ALWAYS_FEW = 64
 """So many patients may have changed in any case."""
 
@@ -83,15 +85,23 @@ def still_counts(connection: Connection, study: int, known: LedgerState) -> bool
 
 
 def known_cohort(connection: Connection, study: int, revision: int, bases: Iterable[KnownCohort | None]) -> KnownCohort:
-    """The cohort of a study at a revision that it has: from the first of these bases that helps, else from all rows."""
+    """The cohort of a study at a revision that it has: from the first of these bases from which few patients changed,
+    else from the one from which the fewest did, if it helps, else from all rows.
+    """
     state = state_of(connection, study, revision)
     assert state is not None  # noqa: S101 - the caller found the revision
+    nearest: tuple[KnownCohort, list[int]] | None = None
     for base in bases:
         if base is None or base.state.zone != state.zone or not still_counts(connection, study, base.state):
             continue
-        changed = changed_patients(connection, study, base.state.revision, revision, _most(base.cohort) + 1)
-        if len(changed) <= _most(base.cohort):
-            return _with_changes(connection, base, state, changed)
+        most = len(nearest[1]) - 1 if nearest else _share(base.cohort, MANY)
+        changed = changed_patients(connection, study, base.state.revision, revision, most + 1)
+        if len(changed) <= most:
+            nearest = base, changed
+            if len(changed) <= _share(base.cohort, FEW):
+                break
+    if nearest is not None:
+        return _with_changes(connection, nearest[0], state, nearest[1])
     cohort, links = cohort_and_links(connection, study, revision)
     return KnownCohort(cohort, study, state, links, len(cohort))
 
@@ -101,8 +111,8 @@ def changed_patients(connection: Connection, study: int, one: int, other: int, m
     return [row[0] for row in _CHANGED.rows(connection, study, min(one, other), max(one, other), most)]
 
 
-def _most(cohort: Cohort) -> int:
-    return max(ALWAYS_FEW, len(cohort) // FEW)
+def _share(cohort: Cohort, one_in: int) -> int:
+    return max(ALWAYS_FEW, len(cohort) // one_in)
 
 
 def _with_changes(connection: Connection, base: KnownCohort, state: LedgerState, changed: list[int]) -> KnownCohort:

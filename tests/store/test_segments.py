@@ -325,7 +325,7 @@ def test_a_segment_that_was_written_just_now_is_renewed_later_unless_it_is_of_no
     second = (place / "list.json").read_bytes()
     assert second != first
     monkeypatch.setattr(known_cohorts, "ALWAYS_FEW", 0)
-    for n in range(6):
+    for n in range(21):
         post(database, study, timeline(f"P{n:02d}", ck("later", 7)))
     asked(database, study)
     assert (place / "list.json").read_bytes() != second
