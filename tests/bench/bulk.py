@@ -25,7 +25,7 @@ PAIRS = 5
 RESULTS = 100
 """Results of one patient, which is one line."""
 GIGABYTE = 1_000_000_000
-MOST_GROWTH = 100_000_000
+MOST_GROWTH = 60_000_000
 
 Row = tuple[str, str, str]
 
