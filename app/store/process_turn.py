@@ -7,16 +7,19 @@ whether a process may write is decided by the lock of SQLite, which it takes aft
 The turn is a lock of the directory of the file, so that it needs no file, and ends with the process that has it.
 """
 
+import errno
 import fcntl
+import logging
 import os
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 PATIENCE_SECONDS = 1.0
 """After this time a process tries to write without its turn."""
+log = logging.getLogger("myoresponse")
 
 
 class ProcessTurn:
@@ -29,11 +32,15 @@ class ProcessTurn:
         self._held = False
         self._ordered = False
         """Without order, nobody waits: the directory cannot be opened, or its file system has no such locks."""
-        with suppress(OSError):
+        try:
             self._directory = os.open(directory, os.O_RDONLY)
             self._shut = weakref.finalize(self, os.close, self._directory)
             fcntl.flock(self._directory, fcntl.LOCK_UN)
             self._ordered = True
+        except FileNotFoundError:
+            pass  # then there is no file either, and opening it fails
+        except OSError as error:
+            log.warning("event=turn status=none cause=%s", errno.errorcode.get(error.errno or 0, "-"))
 
     @contextmanager
     def taken(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """The order of the processes that write to one SQLite file. Two turns of a directory are as those of two processes."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -191,6 +192,21 @@ def test_the_copy_of_a_rehearsal_has_its_folder_for_itself_and_needs_no_turn(dat
 
 def test_where_there_is_no_directory_there_is_no_order(tmp_path):
     turn = ProcessTurn(tmp_path / "missing")
+    with turn.taken(), turn.taken():
+        pass
+    turn.close()
+
+
+@pytest.mark.parametrize(("failing", "code"), [("fcntl.flock", errno.ENOLCK), ("os.open", errno.EACCES)])
+def test_where_the_directory_cannot_be_locked_there_is_no_order_and_the_log_says_so(
+    tmp_path, monkeypatch, caplog, failing, code
+):
+    def refuse(*_):
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(f"app.store.process_turn.{failing}", refuse)
+    turn = ProcessTurn(tmp_path)
+    assert caplog.messages == [f"event=turn status=none cause={errno.errorcode[code]}"]
     with turn.taken(), turn.taken():
         pass
     turn.close()
