@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
-from pydantic_core import to_json
 
 from app.analyses import NullOptions, answer
 from app.analyses.answer import Options, TrueOrFalse, populations
@@ -18,7 +17,7 @@ from app.derive.study import DerivedStudy
 from app.errors import Fault, FaultCode, NotFound
 from app.pages.charts import CHARTS
 from app.pages.charts.chart import TRAJECTORIES, Chart
-from app.pages.charts.rendering import VEGA_LITE, drawing_of, rendered
+from app.pages.charts.rendering import VEGA_LITE, drawing_of, rendered, to_draw
 from app.pages.charts.theme import Width
 from app.protocol.model import Protocol
 from app.timeline.cohort import Cohort
@@ -53,22 +52,15 @@ def chart_file(
     name: str, media_type: str, options: ChartOptions, header: Header, cohort: Cohort, protocol: Protocol
 ) -> bytes:
     """A chart in a media type, from what the study answers to the questions of the chart. What was drawn for another
-    revision is not drawn again if nothing but the number of the revision differs.
+    revision is not drawn again if nothing but its words differs.
     """
     document = chart_document(CHARTS[name], options, header, cohort, protocol)
     spec = CHARTS[name].draw(document, options.width)
     if media_type == VEGA_LITE:
         return rendered(spec, media_type)
-    pattern = CHARTS[name].draw(_of_any_revision(document), options.width)
-    drawn = known_or_made(cohort.estimated, drawing_of, to_json(pattern))
+    drawn = known_or_made(cohort.estimated, drawing_of, to_draw(spec))
     keep_within(cohort.estimated, room_for_estimates(len(cohort)))
     return rendered(spec, media_type, drawn)
-
-
-def _of_any_revision(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The document with the first number of a revision that has as many digits: all digits are equally wide."""
-    revision = document["revision"]
-    return document if revision is None else {**document, "revision": 10 ** (len(str(revision)) - 1)}
 
 
 def chart_document(

@@ -59,8 +59,7 @@ CONFIG: Spec = {
         "labelLimit": 220,
         "titleLimit": 0,
     },
-    "axisQuantitative": {"labelLimit": 0},  # numbers are short, and measuring them takes most of the time
-    "axisX": {"grid": False},
+    "axisX": {"grid": False, "labelLimit": 0},  # no such label is long, and the engine would measure each to see that
     "axisY": {
         "domain": False,
         "ticks": False,
@@ -70,6 +69,7 @@ CONFIG: Spec = {
         "titleX": 0,
         "titleY": -9,
     },
+    "axisQuantitative": {"labelLimit": 0},
     "header": {"labelColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "titleColor": INK},
     "legend": {
         "labelColor": INK,

@@ -5,15 +5,14 @@ import re
 import threading
 from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from types import SimpleNamespace
-from unittest.mock import patch
 from xml.etree import ElementTree
 
 import pytest
 import vl_convert
+from pydantic_core import to_json
 
-from app.pages.charts import CHARTS, rendering
-from app.pages.charts.rendering import PDF, PNG, SVG, VEGA_LITE, rendered, svg_of
+from app.pages.charts import CHARTS
+from app.pages.charts.rendering import PDF, PNG, SVG, VEGA_LITE, drawing_of, rendered, svg_of
 from tests.pages.charts.documents import HOSTILE, WIDTHS, document
 
 ELEMENTS = {"svg", "title", "rect", "g", "path", "line", "text", "tspan", "defs", "clipPath", "linearGradient", "stop"}
@@ -26,17 +25,9 @@ def drawn(name, study, width):
 
 @cache
 def pictures(name, study, width):
-    """The picture as the engine makes it, and the one that is given."""
-    made = []
-
-    def convert(*given, **options):
-        made.append(vl_convert.vegalite_to_svg(*given, **options))
-        return made[-1]
-
-    with patch.object(rendering, "_engine", lambda: SimpleNamespace(vegalite_to_svg=convert)):
-        svg = svg_of(drawn(name, study, width))
-    [needed] = made
-    return needed, svg
+    """The picture as the engine makes it of the whole specification, and the one that is given."""
+    spec = drawn(name, study, width)
+    return drawing_of(to_json(spec)), svg_of(spec)
 
 
 def tree(svg):
