@@ -20,6 +20,7 @@ from benchmarks.load import loaded, request
 from benchmarks.pairs import Counts, Load, Loaded, Row, Took, in_turn
 from tests.bench.hospitals import HOSPITALS, RATE, RESULTS, timeline
 from tests.bench.national import national
+from tests.repetition import repeats
 
 TINY = Counts(pairs=1, patients=60, derived=500, seconds=0.2, settle=0)
 HERE = Path(command.__file__).parent
@@ -219,8 +220,9 @@ def test_the_history_holds_runs_that_can_be_compared():
 @pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def test_a_small_national_registry_keeps_all_that_it_acknowledged(database):
-    rows = dict(national(HOSPITALS, postgres=database == "postgresql", seconds=1, settle=0))
-    sent = HOSPITALS * RESULTS + 3 * RATE
+    patients = repeats(HOSPITALS)
+    rows = dict(national(patients, postgres=database == "postgresql", seconds=1, settle=0))
+    sent = patients * RESULTS + 3 * RATE
     assert rows["results acknowledged, and results stored"] == f"{sent:,}, {sent:,}"
     assert rows["`verify`"].startswith("right")
     assert all("refused: none" in figure for figure in rows.values() if "refused" in figure)

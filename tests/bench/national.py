@@ -152,12 +152,12 @@ def _keys(url: str, folder: Path, count: int) -> list[str]:
 
 
 def _loaded(started: Service, key: str, patients: int, say: Say) -> Row:
-    """A body of lines from each hospital, all of which must be created."""
+    """A body of lines from each hospital that has a patient, all of which must be created."""
     declared = {"name": "Registry", "protocol": "seed-2008", "identifiers": "pseudonyms", "time_zone": "Asia/Tokyo"}
     _answer(started.port, key, Asked("PUT", STUDY, json.dumps(declared).encode()))
-    size = 0
+    size, hospitals = 0, min(HOSPITALS, patients)
     with _taken(started) as taken:
-        for hospital in range(HOSPITALS):
+        for hospital in range(hospitals):
             own = range(hospital, patients, HOSPITALS)
             body = b"\n".join(map(timeline, own))
             size += len(body)
@@ -165,9 +165,9 @@ def _loaded(started: Service, key: str, patients: int, say: Say) -> Row:
             if json.loads(end.splitlines()[-1])["counts"] != {"created": len(own)}:
                 raise SystemExit(f"not everything was stored: {end[-300:]!r}")
             if hospital % 10 == 9:
-                say(f"{hospital + 1} of {HOSPITALS} hospitals are loaded")
+                say(f"{hospital + 1} of {hospitals} hospitals are loaded")
     results = patients * RESULTS
-    what = f"bulk NDJSON of {HOSPITALS} hospitals, {patients:,} patients, {results:,} results, {size / 1e6:,.0f} MB"
+    what = f"bulk NDJSON of {hospitals} hospitals, {patients:,} patients, {results:,} results, {size / 1e6:,.0f} MB"
     return what, f"{results / taken.seconds:,.0f} results/s while the client makes them; {taken}"
 
 
