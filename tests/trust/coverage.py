@@ -21,6 +21,7 @@ from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
 from app.timeline.vocabulary import ASSESSMENT_CODES
+from tests.repetition import repeats
 from tests.trust.figures import Figure
 
 PATIENTS, LATEST = 40, 2**62
@@ -106,7 +107,7 @@ HELD = (
 
 def run(full: bool) -> list[Figure]:
     """Count how many 95 % intervals contain the truth. Those that promise it may not contain it clearly less often."""
-    cohorts = 1000 if full else 20
+    cohorts = 1000 if full else repeats(20)
     made, covered = count(cohorts)
     error = np.sqrt(0.95 * 0.05 / cohorts)
     short = {name: covered[name] / made[name] for name in HELD if covered[name] / made[name] < 0.94 - 3 * error}
