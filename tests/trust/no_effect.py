@@ -25,6 +25,7 @@ from app.timeline.cohort import Cohort
 from app.timeline.document import Timeline
 from app.timeline.normalize import normalise
 from app.timeline.vocabulary import ASSESSMENT_CODES, LAB_CODES
+from tests.repetition import repeats
 from tests.trust.figures import Figure
 
 ALPHA = SEED_2008.weekly_change.alpha
@@ -183,7 +184,7 @@ def lower_limit(count: int, cohorts: int) -> float:
 
 def run(full: bool) -> list[Figure]:
     """Count the supported claims in cohorts without effect, unselected and selected."""
-    cohorts = 2000 if full else 30
+    cohorts = 2000 if full else repeats(30)
     unselected, high = (counts(cohorts, selected=selected) for selected in (False, True))
     figures = [
         Figure("P23", f"nothing happens, nobody is selected: {family}", _share(unselected[family], cohorts))
