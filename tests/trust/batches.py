@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.api.examples import events, lab
 from tests.api.test_server import running
+from tests.repetition import repeats
 from tests.trust.figures import Figure
 from tests.trust.ground import ASIDE, dump, folder, fresh
 
@@ -27,7 +28,7 @@ WRONG: tuple[Any, ...] = (
 
 def run(full: bool) -> list[Figure]:
     """Send and compare."""
-    batches, chance = 300 if full else 12, random.Random(1)
+    batches, chance = 300 if full else repeats(12), random.Random(1)
     sent = bad = refused = 0
     with folder() as place:
         url = fresh(place / "x.db")
