@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from app.store.engine import Database
 from tests.api.examples import events, lab
 from tests.api.test_server import running
+from tests.repetition import repeats
 from tests.trust.figures import Figure
 from tests.trust.ground import databases
 from tests.trust.proxies import LoopbackProxy
@@ -67,7 +68,7 @@ class Told:
 
 def run(full: bool) -> list[Figure]:
     """Post, cut and send again."""
-    writes = 2_000 if full else 60
+    writes = 2_000 if full else repeats(60)
     with databases(full) as found:
         return [figure for url, kind in found for figure in _through(url, kind, writes)]
 
