@@ -13,6 +13,7 @@ from app.store import hash_chain
 from app.store.engine import Database
 from tests.api.examples import events, lab
 from tests.api.test_server import running
+from tests.repetition import repeats
 from tests.trust.figures import Figure
 from tests.trust.ground import databases
 
@@ -21,7 +22,7 @@ CLIENTS = 8
 
 def run(full: bool) -> list[Figure]:
     """Change and count."""
-    each = 100 if full else 4
+    each = 100 if full else repeats(4)
     with databases(full) as found:
         return [figure for url, kind in found for figure in _race(url, kind, each)]
 
