@@ -15,6 +15,7 @@ from app.store.audit import AuditEntry, Who
 from app.store.engine import Database
 from app.store.tables import audit as rows
 from app.store.verification import verify_database
+from tests.repetition import repeats
 from tests.store.posts import begin_study
 from tests.trust.figures import Figure
 from tests.trust.opened import migrated, opened
@@ -24,7 +25,7 @@ STUDIES = ("one", "two", "three")
 
 def run(full: bool) -> list[Figure]:
     """10,000 rows and 1,000 tamperings, or a tenth of both."""
-    count = 10_000 if full else 1_000
+    count = 10_000 if full else repeats(1_000)
     with tempfile.TemporaryDirectory() as folder, opened(migrated(Path(folder))) as database:
         fill(database, count)
         missed, cut_unseen = tampered(database, count // 40, random.Random(12))
