@@ -15,6 +15,7 @@ from typing import Any
 from app.store.opening import heads_now
 from app.store.verification import verify_database
 from tests.api.test_server import Process, running
+from tests.repetition import repeats
 from tests.trust.figures import Figure
 from tests.trust.opened import migrated, opened
 
@@ -23,7 +24,7 @@ WRITERS = 4
 
 def run(full: bool) -> list[Figure]:
     """50 kills, or 2."""
-    kills = 50 if full else 2
+    kills = 50 if full else repeats(2)
     answered = read = stored = 0
     with tempfile.TemporaryDirectory() as folder:
         url = migrated(Path(folder))
