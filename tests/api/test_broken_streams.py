@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.examples import NDJSON, timeline
-from tests.api.test_server import LONGEST, Process, environment, running, started
+from tests.api.test_server import LONGEST, SERVE, Process, environment, running, started
 from tests.api.test_streaming import joined, many
 
 pytestmark = pytest.mark.slow
@@ -158,7 +158,7 @@ def rehearsing(migrated_file, tmp_path_factory) -> Iterator[tuple[Process, Path]
     url = f"sqlite:///{shutil.copy(migrated_file, place / 'x.db')}"
     # The socket of worker processes would stand in the folder, too.
     variables = environment(url, COMPUTE_WORKERS="0") | {"TMPDIR": str(folder)}
-    with started([sys.executable, "-m", "app"], variables) as server:
+    with started([sys.executable, *SERVE], variables) as server:
         yield server, folder
 
 

@@ -31,6 +31,7 @@ from app.secret_file import beside
 from app.settings import Settings
 from app.store.tables import SCHEMA_REVISION
 from tests.api.examples import timeline
+from tests.repetition import PROFILE
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +41,20 @@ STOPPED = {0, -signal.SIGTERM}
 LONGEST = 900
 """Seconds that a test waits for a process before it fails. On a very busy machine the start alone takes some
 minutes; a process that has ended is not waited for.
+"""
+
+
+PREPARED_LATER = """
+from app.__main__ import cli
+from app.access import computing
+
+if __name__ == "__main__":
+    computing.PREPARED_AFTER = 3600.0
+    cli(prog_name="python -m app")
+"""
+SERVE = ("-c", PREPARED_LATER) if PROFILE == "quick" else ("-m", "app")
+"""In the quick profile, what computes is loaded when it is first asked for, and not some seconds after the start: that
+takes longer than the start itself, and most servers of the tests are never asked for it.
 """
 
 
@@ -108,7 +123,7 @@ def environment(url: str, **settings: str) -> dict[str, str]:
 
 
 def running(url: str, *command: str, **settings: str) -> AbstractContextManager[Process]:
-    return started([sys.executable, *(command or ("-m", "app"))], environment(url, **settings))
+    return started([sys.executable, *(command or SERVE)], environment(url, **settings))
 
 
 @contextmanager
