@@ -29,6 +29,7 @@ from app.store.verification import verify_database
 from app.timeline.times import microseconds
 from tests.api.examples import events, lab
 from tests.api.test_server import STOPPED, Process, begin, running
+from tests.repetition import PROFILE, repeats
 from tests.trust.figures import Figure
 from tests.trust.ground import postgres
 from tests.trust.opened import opened
@@ -39,7 +40,9 @@ RATE, BEFORE = 40, 10
 """How many requests a key may send, and how many of them each process has counted before it hears of the others."""
 HOME = "/v1/studies/trial"
 QUESTIONS = (HOME, f"{HOME}/analyses/ck-change", f"{HOME}/analyses/response-rates?patients=true")
-SETTINGS = {"COMPUTE_WORKERS": "1", "SHARE_RATES": "true", "RATE": f"{RATE}/hour"}
+SETTINGS = {"SHARE_RATES": "true", "RATE": f"{RATE}/hour"}
+COMPUTING = ("0", "0", "1") if PROFILE == "quick" else ("1", "1", "1")
+"""How many processes each replica has that compute: in the quick profile two replicas compute by themselves."""
 FROM_OUTSIDE = {"X-Forwarded-For": "192.0.2.1"}
 """Makes a request one that needs a key or a session."""
 
@@ -244,14 +247,15 @@ class Replicas:
         self.proxy.ports[place] = self.processes[place].port
 
     def _started(self, place: int) -> Process:
-        return self._ends[place].enter_context(running(self.url, "-m", "app", "serve", **SETTINGS))
+        settings = SETTINGS | {"COMPUTE_WORKERS": COMPUTING[place]}
+        return self._ends[place].enter_context(running(self.url, "-m", "app", "serve", **settings))
 
 
 def run(full: bool) -> list[Figure]:
     """Kill, stop and compare."""
     kills, stops = (15, 3) if full else (1, 1)
     with postgres() as server, opened(server.url) as database, Replicas(server.url).served() as replicas:
-        load = Load(replicas.proxy.port, 0.05 if full else 0.4)
+        load = Load(replicas.proxy.port, 0.05 if full else 2 / repeats(5))
         with _clients(load) as check:
             spent, rates = _rates(database, replicas)
             for number in range(kills):
@@ -266,7 +270,7 @@ def run(full: bool) -> list[Figure]:
             load.phase = "stops"
             slowest = max(_stop(load, replicas, number % REPLICAS, again=full) for number in range(stops))
             check(finish=True)
-            _fresh(load, living := replicas.ports if full else replicas.others(0), 60 if full else 4)
+            _fresh(load, living := replicas.ports if full else replicas.others(0), 60 if full else max(2, repeats(4)))
         _the_same_everywhere(load, living)
         faults = _in_the_database(database, load)
         _erased_everywhere(load, living)
