@@ -45,8 +45,8 @@ def shown(table: Table) -> ColumnElement[bool]:
     An assertion that withdraws its fact stands, but is not shown. Nor is a result that is no number.
     """
     values = [table.c[name] for name in sorted(_VALUES) if name in table.c and table.c[name].nullable]
-    current = table.c.status.not_in([literal(status) for status in sorted(WITHDRAWN)])
-    return and_(current, *[value.is_not(None) for value in values])
+    current = [table.c.status != status for status in sorted(WITHDRAWN)]  # SQLite takes longer for NOT IN
+    return and_(*current, *[value.is_not(None) for value in values])
 
 
 def ordered(table: Table) -> ColumnElement[bool]:

@@ -26,7 +26,6 @@ from app.store.standing_facts import asserted_facts, listed_pairs, standing_of, 
 from app.store.studies import TIME_ZONE, study_key
 from app.store.tables import FACTS, erasures, patient_attributes, patients, studies
 from app.timeline.cohort import (
-    REQUIRED,
     TABLES,
     Cohort,
     Piece,
@@ -552,7 +551,6 @@ def _standing_of(kind: str, *names: str, between: bool = False) -> Query:
         select(patients.c.id, *read_columns(table, names))
         .join_from(patients, table, table.c.patient_key == patients.c.key)
         .where(patients.c.study == bindparam("study"), stands_at(table), shown(table))
-        .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
     )
     if not between:
         return Query(clause, "study", "revision")
@@ -571,10 +569,8 @@ _ATTRIBUTES_BETWEEN = _standing_of("attributes", *_CONTENT["attributes"], betwee
 def _standing_of_keys(kind: str, length: int) -> Query:
     """The query for the facts that analyses read of the patients with these keys."""
     table, _ = FACTS[kind]
-    clause = (
-        select(table.c.patient_key, *read_columns(table, _CONTENT[kind]))
-        .where(table.c.patient_key.in_(listed(length)), stands_at(table), shown(table))
-        .where(*[table.c[name].is_not(None) for name in REQUIRED[kind]])
+    clause = select(table.c.patient_key, *read_columns(table, _CONTENT[kind])).where(
+        table.c.patient_key.in_(listed(length)), stands_at(table), shown(table)
     )
     return Query(clause, "revision", *listed_names(length))
 
