@@ -106,10 +106,13 @@ def test_facts_with_the_same_content_are_each_named_once(database, study):
     ]
 
 
-def test_facts_with_the_same_content_are_in_the_order_of_their_addresses(database, study):
+@pytest.mark.parametrize("limits", [{}, {"upper_limit": 170}])
+@pytest.mark.parametrize(("other", "order"), [(6, ("a", "a1", "b")), (4, ("b", "a", "a1"))])
+def test_facts_with_the_same_content_are_in_the_order_of_their_addresses(database, study, limits, other, order):
     """The database has them in another order: `#a1|CK|A` is before `#a|CK|A`."""
-    post(database, study, timeline("P1", ck("b", value=6), *(ck(number, value=5) for number in ("a1", "a"))))
-    assert check(database, study)["labs"] == [f"P1/labs/CK/id:{number}/A" for number in ("a", "a1", "b")]
+    same = [ck(number, value=5, **limits) for number in ("a1", "a")]
+    post(database, study, timeline("P1", ck("b", value=other, **limits), *same))
+    assert check(database, study)["labs"] == [f"P1/labs/CK/id:{number}/A" for number in order]
 
 
 EQUAL_INSTANTS = (ck("a", time="2005-03-16T08:00:00+09:00"), ck("b", time="2005-03-15T18:00:00-05:00"))
