@@ -61,7 +61,7 @@ def _coded(columns: Sequence[Column]) -> Iterator[Column]:
     """The columns with their words as they are written; neighbours with the same places are one."""
     for _, neighbours in groupby(columns, key=lambda each: id(each.place if isinstance(each, CodedColumn) else each)):
         match list(neighbours):
-            case [CodedColumn() as alone]:
+            case [CodedColumn() as alone]:  # the addresses of facts: most of all texts, with nothing to join
                 yield CodedColumn(_written(alone.words), alone.place)
             case [CodedColumn(_, place), *_] as same:
                 words = zip(*(_written(each.words) for each in same if isinstance(each, CodedColumn)), strict=True)

@@ -59,7 +59,9 @@ CONFIG: Spec = {
         "labelLimit": 220,
         "titleLimit": 0,
     },
-    "axisX": {"grid": False, "labelLimit": 0},  # no such label is long, and the engine would measure each to see that
+    # No title and no label of these axes is long, and the engine would measure each of them to see that.
+    "axisX": {"grid": False, "labelLimit": 0},
+    "axisQuantitative": {"labelLimit": 0},
     "axisY": {
         "domain": False,
         "ticks": False,
@@ -69,7 +71,6 @@ CONFIG: Spec = {
         "titleX": 0,
         "titleY": -9,
     },
-    "axisQuantitative": {"labelLimit": 0},
     "header": {"labelColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "titleColor": INK},
     "legend": {
         "labelColor": INK,
