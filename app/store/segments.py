@@ -51,6 +51,8 @@ questions about a study that is written to all the time would wait for it again 
 """
 LOCK_SECONDS = 5.0
 """How long the removal of segments waits for one that is being written."""
+MOMENT_SECONDS = 0.2
+"""How long the writing of a segment waits for a removal, which is short. Who writes the same one takes longer."""
 REST_SECONDS = 60.0
 """The pause after a segment could not be written."""
 _LIST, _LOCK, _FILE = "list.json", "lock", ".arrow"
@@ -201,7 +203,7 @@ class Segments:
         try:
             if self._pauses_for(known) or not self._is_due(database, known):
                 return False
-            with self._locked(known.study, 0) as mine:
+            with self._locked(known.study, MOMENT_SECONDS) as mine:
                 began = time.monotonic()
                 written = mine and self._write(database, known)
                 self._pauses[known.study] = time.monotonic() + PAUSES * (time.monotonic() - began)

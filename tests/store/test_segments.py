@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import fields
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -591,6 +591,15 @@ def test_an_erasure_during_the_writing_of_a_segment_waits_and_removes_it(databas
     eraser.join()
     stored = bytes_in(files.folder)
     assert [trace for trace in TRACES if trace in stored] == []
+
+
+def test_a_segment_waits_for_a_removal_before_it_is_written(database, files, study, monkeypatch):
+    fill(database, study)
+    place, removal = place_of(files, database, study), ExitStack()
+    assert removal.enter_context(files._locked(int(place.name), 0))
+    monkeypatch.setattr(segments.time, "sleep", lambda seconds: removal.close())
+    asked(database, study)
+    assert (place / "list.json").exists()
 
 
 def test_a_cohort_that_was_read_before_an_erasure_is_not_written_after_it(database, files, study):
