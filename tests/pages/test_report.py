@@ -14,7 +14,8 @@ from starlette.datastructures import Headers
 from app.http.representations import ServedDocument
 from app.main import create_app
 from app.pages.definitions import in_words, label_in_words
-from app.pages.report_routes import passed_on
+from app.pages.report import PrintedReport, PrintedTable
+from app.pages.report_routes import passed_on, written_as
 from app.settings import Settings
 from tests.api.conftest import BASE
 from tests.api.examples import fill
@@ -176,6 +177,20 @@ def test_every_text_of_a_client_is_text(client):
 def test_a_study_without_data_says_so(client):
     client.put("/v1/studies/empty", json={"name": "E", "protocol": "seed-2008"})
     assert "No treated patient is in this study yet" in client.get("/v1/studies/empty/report.html").text
+
+
+@needs_pango
+def test_a_long_word_is_broken_on_paper_and_leaves_no_table_wider_than_the_page():
+    from weasyprint import CSS, HTML
+
+    rows = (("one", "W" * 300), ("W" * 300, "1"), ("W" * 300,))
+    table = PrintedTable("Words", ("Name", "Text"), rows)
+    report = PrintedReport("Words", "words", 1, "2026-01-01T00:00:00Z", "", "", (table,), b"{}")
+    page = HTML(string=written_as("report_print.html", report).decode())
+    style = CSS(filename=ROOT / "app" / "pages" / "files" / "print.css")
+    laid_out = page.render(stylesheets=[style]).pages[0]._page_box
+    [cells] = [box for box in laid_out.descendants() if box.element_tag == "table" and hasattr(box, "column_widths")]
+    assert sum(cells.column_widths) <= laid_out.width
 
 
 @needs_pango
