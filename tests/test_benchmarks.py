@@ -20,10 +20,11 @@ from benchmarks.load import loaded, request
 from benchmarks.pairs import Counts, Load, Loaded, Row, Took, in_turn
 from tests.bench.hospitals import HOSPITALS, RATE, RESULTS, timeline
 from tests.bench.national import national
-from tests.repetition import repeats
+from tests.repetition import PROFILE, repeats
 
 TINY = Counts(pairs=1, patients=60, derived=500, seconds=0.2, settle=0)
 HERE = Path(command.__file__).parent
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)][PROFILE == "quick" :]
 TWICE = [(Took(1, 2), Took(2, 2)), (Took(1, 2), Took(4, 4)), (Took(1, 2), Took(2, 4))]
 
 
@@ -218,7 +219,7 @@ def test_the_history_holds_runs_that_can_be_compared():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+@pytest.mark.parametrize("database", DATABASES)
 def test_a_small_national_registry_keeps_all_that_it_acknowledged(database):
     patients = repeats(HOSPITALS)
     rows = dict(national(patients, postgres=database == "postgresql", seconds=1, settle=0))
