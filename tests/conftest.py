@@ -3,7 +3,7 @@
 import gc
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partialmethod
 from pathlib import Path
 
@@ -39,9 +39,11 @@ if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-def pytest_xdist_auto_num_workers() -> int:
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """One process more than there are processors: a tenth of the time a test waits for a disk, a server or a clock."""
-    return (os.cpu_count() or 1) + 1
+    processors = yield
+    return processors + 1
 
 
 gc.disable()  # until all tests are collected: what is loaded stays
